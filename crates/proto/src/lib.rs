@@ -1,0 +1,9 @@
+//! The packhorse transfer protocol, as state machines.
+//!
+//! This crate knows no sockets, files, clocks, threads or async: it takes bytes and events, and gives
+//! bytes and events. `docs/protocol.md` is the specification of what it speaks.
+
+pub mod entry;
+pub mod escape;
+pub mod extent;
+pub mod path;

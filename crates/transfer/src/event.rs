@@ -1,0 +1,117 @@
+//! What a transfer tells while it runs: the one stream that the terminal, `--events` and tests read.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use packhorse_proto::entry::{Entry, EntryNumber};
+use packhorse_proto::extent::Hash;
+use packhorse_proto::path::RelativePath;
+use packhorse_trust::Code;
+
+use crate::receipt::Receipt;
+
+/// Something that happened in a transfer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Event {
+    /// The receiver accepts connections at these addresses.
+    Listening {
+        /// Addresses bound, with the real port where port 0 was asked for.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The code phrase to show to whoever sends. A secret: shown to the person, never logged.
+    Code {
+        /// The phrase.
+        code: Code,
+        /// Why it is shown now.
+        reason: CodeReason,
+    },
+    /// Somebody at `peer` gave a wrong code.
+    WrongCode {
+        /// Where the guess came from.
+        peer: SocketAddr,
+        /// Wrong guesses left before the code is burnt.
+        left: u32,
+    },
+    /// A connection that ended before it was authenticated, or was refused.
+    Refused {
+        /// Where it came from.
+        peer: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+    /// Both sides have proved that they know the code (or run without one).
+    Connected {
+        /// The other side's address.
+        peer: SocketAddr,
+        /// The other side's name for itself: text from a peer, to be escaped.
+        name: String,
+        /// How the content is protected, e.g. `TLS 1.3, AES-128-GCM`.
+        protection: String,
+    },
+    /// The sender's first message about its tree.
+    Offered {
+        /// The directory beneath the destination that it wants to send into.
+        subdirectory: Option<RelativePath>,
+    },
+    /// How far the transfer is; sent a few times a second.
+    Progress(Progress),
+    /// An entry is at its final place, and its content agreed. In the manifest's order.
+    Stored {
+        /// The number of the entry in the manifest.
+        number: EntryNumber,
+        /// What was stored.
+        entry: Entry,
+        /// The BLAKE3 hash of its content, where it is a file.
+        hash: Option<Hash>,
+    },
+    /// An existing file was kept, as asked. In the manifest's order.
+    Kept {
+        /// Its number.
+        number: EntryNumber,
+        /// Its path.
+        path: RelativePath,
+    },
+    /// An entry did not arrive. In the manifest's order where it has a number.
+    Failed {
+        /// Its path beneath the destination, or as the source names it where it never got one: escaped.
+        path: String,
+        /// What happened, what it means for the file: one line, escaped.
+        message: String,
+    },
+    /// Everything is done; the receipt says what arrived.
+    Done(Receipt),
+}
+
+/// Why a code is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeReason {
+    /// The first one.
+    First,
+    /// Three wrong guesses burnt the one before.
+    Burnt,
+    /// The one before was used by a session that is over.
+    NextSession,
+}
+
+/// How far a transfer is.
+#[derive(Debug, Clone, Default)]
+pub struct Progress {
+    /// Bytes of content sent, or written.
+    pub bytes: u64,
+    /// Bytes known to be in the tree so far.
+    pub bytes_known: u64,
+    /// Files finished.
+    pub files: u64,
+    /// Files known to be in the tree so far.
+    pub files_known: u64,
+    /// Whether the walk is over, so that what is known is all there is.
+    pub walked: bool,
+    /// A file that is on its way at this moment.
+    pub current: Option<RelativePath>,
+    /// Since the session was authenticated.
+    pub elapsed: Duration,
+}
+
+/// Takes the events of one transfer, in order.
+pub type Observer = Box<dyn FnMut(&Event) + Send>;
