@@ -297,12 +297,12 @@ impl ContentTree {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "sizes in tests are small")]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    /// A file of `size` bytes that costs no memory to speak of: extents repeat one block.
     fn extents(data: &[u8]) -> Vec<ExtentValue> {
         let size = data.len() as u64;
         let mut values = Vec::new();

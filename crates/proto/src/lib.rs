@@ -6,4 +6,16 @@
 pub mod entry;
 pub mod escape;
 pub mod extent;
+pub mod lane;
+pub mod limits;
+pub mod manifest;
+pub mod message;
 pub mod path;
+pub mod preface;
+pub mod record;
+pub mod window;
+
+mod cbor;
+pub mod control;
+pub mod receiver;
+pub mod sender;

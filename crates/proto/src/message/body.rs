@@ -1,0 +1,666 @@
+//! The bodies of messages: one function writes a kind of value, one reads it.
+
+use super::{
+    AbortCode, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_ITEMS, MAX_SUITES,
+    Message, MessageError, Text, Times, Totals, WindowSize,
+};
+use crate::cbor::{CborError, Reader, Writer};
+use crate::entry::{Entry, Kind, LinkTarget, MAX_FILE_SIZE, Metadata, Mode, Timestamp};
+use crate::escape::Escaped;
+use crate::path::{MAX_PATH, PathError, RelativePath};
+
+type Result<T> = std::result::Result<T, MessageError>;
+
+/// Appends the body of `message` and answers its type.
+pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u8 {
+    let mut writer = Writer::new(out);
+    let w = &mut writer;
+    match message {
+        Message::Hello {
+            suites,
+            share,
+            name,
+        } => {
+            w.map(2 + u64::from(share.is_some())).uint(0).bytes(suites);
+            optional_share(w, share.as_ref());
+            w.uint(2).text(name.as_str());
+            1
+        }
+        Message::Welcome { suite, share, name } => {
+            w.map(2 + u64::from(share.is_some()))
+                .uint(0)
+                .uint(u64::from(*suite));
+            optional_share(w, share.as_ref());
+            w.uint(2).text(name.as_str());
+            2
+        }
+        Message::Confirm { tag } => {
+            w.map(1).uint(0).bytes(tag);
+            3
+        }
+        Message::Offer { subdirectory } => {
+            w.map(u64::from(subdirectory.is_some()));
+            if let Some(path) = subdirectory {
+                w.uint(0).bytes(path.as_bytes());
+            }
+            4
+        }
+        Message::Accept {
+            session,
+            window,
+            lanes,
+        } => {
+            w.map(4)
+                .uint(0)
+                .bytes(session)
+                .uint(1)
+                .uint(window.entries.into());
+            w.uint(2)
+                .uint(window.bytes.into())
+                .uint(3)
+                .uint((*lanes).into());
+            5
+        }
+        Message::Entries { first, entries } => {
+            w.map(2)
+                .uint(0)
+                .uint(*first)
+                .uint(1)
+                .array(entries.len() as u64);
+            entries.iter().for_each(|entry| encode_entry(w, entry));
+            6
+        }
+        Message::EntriesEnd { count } => {
+            w.map(1).uint(0).uint(*count);
+            7
+        }
+        Message::Revise {
+            number,
+            attempt,
+            size,
+            metadata,
+        } => {
+            w.map(5 + u64::from(size.is_some()))
+                .uint(0)
+                .uint(*number)
+                .uint(1)
+                .uint((*attempt).into());
+            encode_metadata(w, metadata);
+            if let Some(size) = size {
+                w.uint(5).uint(*size);
+            }
+            8
+        }
+        Message::Withdraw { number, failure } => encode_failure(w, *number, failure, 9),
+        Message::Settled { runs } => {
+            w.map(1).uint(0).array(2 * runs.len() as u64);
+            for (first, count) in runs {
+                w.uint(*first).uint(*count);
+            }
+            10
+        }
+        Message::Kept { number } => {
+            w.map(1).uint(0).uint(*number);
+            11
+        }
+        Message::Failed { number, failure } => encode_failure(w, *number, failure, 12),
+        Message::Progress(counters) => {
+            let Counters {
+                bytes,
+                files,
+                bytes_known,
+                files_known,
+            } = counters;
+            encode_numbers(w, &[*bytes, *files, *bytes_known, *files_known]);
+            13
+        }
+        Message::Close {
+            root,
+            unlisted,
+            times,
+        } => {
+            w.map(3).uint(0).bytes(root).uint(1).uint(*unlisted).uint(2);
+            encode_numbers(w, &times_list(times));
+            14
+        }
+        Message::Receipt {
+            root,
+            totals,
+            elapsed,
+            sender,
+            receiver,
+        } => {
+            let Totals {
+                files,
+                directories,
+                symlinks,
+                bytes,
+                kept,
+                failed,
+            } = *totals;
+            w.map(5).uint(0).bytes(root).uint(1);
+            encode_numbers(w, &[files, directories, symlinks, bytes, kept, failed]);
+            w.uint(2).uint(*elapsed).uint(3);
+            encode_numbers(w, &times_list(sender));
+            w.uint(4);
+            encode_numbers(w, &times_list(receiver));
+            15
+        }
+        Message::Bye => {
+            w.map(0);
+            16
+        }
+        Message::Abort { code, text } => {
+            w.map(2)
+                .uint(0)
+                .uint(code.code().into())
+                .uint(1)
+                .text(text.as_str());
+            17
+        }
+    }
+}
+
+/// A map from 0, 1, 2… to numbers.
+fn encode_numbers(w: &mut Writer<'_>, numbers: &[u64]) {
+    w.map(numbers.len() as u64);
+    for (key, number) in (0u64..).zip(numbers) {
+        w.uint(key).uint(*number);
+    }
+}
+
+fn optional_share(w: &mut Writer<'_>, share: Option<&[u8; 32]>) {
+    if let Some(share) = share {
+        w.uint(1).bytes(share);
+    }
+}
+
+fn encode_failure(w: &mut Writer<'_>, number: u64, failure: &Failure, kind: u8) -> u8 {
+    w.map(3)
+        .uint(0)
+        .uint(number)
+        .uint(1)
+        .uint(failure.class.code().into());
+    w.uint(2).text(failure.text.as_str());
+    kind
+}
+
+/// Keys 2 to 4 of an entry or a revision.
+fn encode_metadata(w: &mut Writer<'_>, metadata: &Metadata) {
+    w.uint(2).uint(metadata.mode.bits().into());
+    w.uint(3).int(metadata.modified.seconds());
+    w.uint(4).uint(metadata.modified.nanoseconds().into());
+}
+
+fn encode_entry(w: &mut Writer<'_>, entry: &Entry) {
+    let (kind, extra) = match &entry.kind {
+        Kind::Directory => (1, 0),
+        Kind::File { size } => (2, u64::from(size.is_some())),
+        Kind::Symlink { .. } => (3, 1),
+    };
+    w.map(5 + extra)
+        .uint(0)
+        .bytes(entry.path.as_bytes())
+        .uint(1)
+        .uint(kind);
+    encode_metadata(w, &entry.metadata);
+    match &entry.kind {
+        Kind::File { size: Some(size) } => w.uint(5).uint(*size),
+        Kind::Symlink { target } => w.uint(6).bytes(target.as_bytes()),
+        _ => w,
+    };
+}
+
+fn times_list(times: &Times) -> [u64; 6] {
+    let Times {
+        read,
+        hash,
+        encrypt,
+        network,
+        write,
+        idle,
+    } = *times;
+    [read, hash, encrypt, network, write, idle]
+}
+
+/// Reads the body of a message of type `kind`; `None` for an unknown one that may be skipped.
+pub(super) fn decode(kind: u8, bytes: &[u8]) -> Result<Option<Message>> {
+    let mut reader = Reader::new(bytes);
+    let r = &mut reader;
+    let damaged = |error| MessageError::Body(kind, error);
+    let message = match kind {
+        1 => decode_hello(r).map_err(damaged)?,
+        2 => decode_welcome(r).map_err(damaged)?,
+        3 => decode_confirm(r).map_err(damaged)?,
+        4 => decode_offer(r)?,
+        5 => decode_accept(r).map_err(damaged)?,
+        6 => decode_entries(r)?,
+        7 => Message::EntriesEnd {
+            count: decode_number(r).map_err(damaged)?,
+        },
+        8 => decode_revise(r).map_err(damaged)?,
+        9 => decode_failure(r)
+            .map(|(number, failure)| Message::Withdraw { number, failure })
+            .map_err(damaged)?,
+        10 => decode_settled(r).map_err(damaged)?,
+        11 => Message::Kept {
+            number: decode_number(r).map_err(damaged)?,
+        },
+        12 => decode_failure(r)
+            .map(|(number, failure)| Message::Failed { number, failure })
+            .map_err(damaged)?,
+        13 => decode_progress(r).map_err(damaged)?,
+        14 => decode_close(r).map_err(damaged)?,
+        15 => decode_receipt(r).map_err(damaged)?,
+        16 => r
+            .map(|_, _| Ok(false))
+            .map(|()| Message::Bye)
+            .map_err(damaged)?,
+        17 => decode_abort(r).map_err(damaged)?,
+        FIRST_OPTIONAL_TYPE.. => return Ok(None),
+        _ => return Err(MessageError::UnknownType(kind)),
+    };
+    reader.end().map_err(damaged)?;
+    Ok(Some(message))
+}
+
+type Cbor<T> = std::result::Result<T, CborError>;
+
+fn need<T>(value: Option<T>, key: u64) -> Cbor<T> {
+    value.ok_or(CborError::Missing(key))
+}
+
+/// Reads a map whose keys 0, 1, 2… hold `N` numbers; one that is missing is 0, so that a later version
+/// may add some.
+fn decode_numbers<const N: usize>(r: &mut Reader<'_>) -> Cbor<[u64; N]> {
+    let mut numbers = [0; N];
+    r.map(|r, key| {
+        match usize::try_from(key)
+            .ok()
+            .and_then(|key| numbers.get_mut(key))
+        {
+            Some(number) => {
+                *number = r.uint()?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    })?;
+    Ok(numbers)
+}
+
+fn decode_number(r: &mut Reader<'_>) -> Cbor<u64> {
+    let mut number = None;
+    r.map(|r, key| {
+        if key == 0 {
+            number = Some(r.uint()?);
+        }
+        Ok(key == 0)
+    })?;
+    need(number, 0)
+}
+
+fn decode_hello(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut suites, mut share, mut name) = (None, None, None);
+    r.map(|r, key| {
+        match key {
+            0 => suites = Some(r.bytes(key, 0, MAX_SUITES)?.to_vec()),
+            1 => share = Some(r.exactly(key)?),
+            2 => name = Some(decode_text(r, key)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Message::Hello {
+        suites: need(suites, 0)?,
+        share,
+        name: need(name, 2)?,
+    })
+}
+
+fn decode_welcome(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut suite, mut share, mut name) = (None, None, None);
+    r.map(|r, key| {
+        match key {
+            0 => suite = Some(decode_u8(r, key)?),
+            1 => share = Some(r.exactly(key)?),
+            2 => name = Some(decode_text(r, key)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Message::Welcome {
+        suite: need(suite, 0)?,
+        share,
+        name: need(name, 2)?,
+    })
+}
+
+fn decode_confirm(r: &mut Reader<'_>) -> Cbor<Message> {
+    let mut tag = None;
+    r.map(|r, key| {
+        if key == 0 {
+            tag = Some(r.exactly(key)?);
+        }
+        Ok(key == 0)
+    })?;
+    Ok(Message::Confirm { tag: need(tag, 0)? })
+}
+
+fn decode_offer(r: &mut Reader<'_>) -> Result<Message> {
+    let mut path = None;
+    r.map(|r, key| {
+        if key == 0 {
+            path = Some(r.bytes(key, 0, MAX_PATH)?);
+        }
+        Ok(key == 0)
+    })
+    .map_err(|error| MessageError::Body(4, error))?;
+    Ok(Message::Offer {
+        subdirectory: path.map(decode_path).transpose()?,
+    })
+}
+
+fn decode_path(bytes: &[u8]) -> Result<RelativePath> {
+    RelativePath::parse(bytes).map_err(|error: PathError| {
+        let path = Escaped(&bytes[..bytes.len().min(Text::MAX)]).to_string();
+        MessageError::Path { path, error }
+    })
+}
+
+fn decode_accept(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut session, mut entries, mut bytes, mut lanes) = (None, None, None, None);
+    let u32_max = u64::from(u32::MAX);
+    r.map(|r, key| {
+        match key {
+            0 => session = Some(r.exactly(key)?),
+            1 => entries = u32::try_from(r.uint_up_to(key, u32_max)?).ok(),
+            2 => bytes = u32::try_from(r.uint_up_to(key, u32_max)?).ok(),
+            3 => lanes = u16::try_from(r.uint_up_to(key, u16::MAX.into())?).ok(),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let window = WindowSize {
+        entries: need(entries, 1)?,
+        bytes: need(bytes, 2)?,
+    };
+    Ok(Message::Accept {
+        session: need(session, 0)?,
+        window,
+        lanes: need(lanes, 3)?,
+    })
+}
+
+fn decode_entries(r: &mut Reader<'_>) -> Result<Message> {
+    let damaged = |error| MessageError::Body(6, error);
+    let (mut first, mut entries, mut rule) = (None, None, None);
+    let outcome = r.map(|r, key| {
+        match key {
+            0 => first = Some(r.uint()?),
+            1 => {
+                let count = r.array()?;
+                if count == 0 || count > MAX_ITEMS as u64 {
+                    return Err(CborError::OutOfBounds(key));
+                }
+                let mut list = Vec::new();
+                for _ in 0..count {
+                    match decode_entry(r)? {
+                        Ok(entry) => list.push(entry),
+                        Err(error) => {
+                            rule = Some(error);
+                            return Err(CborError::Malformed);
+                        }
+                    }
+                }
+                entries = Some(list);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    });
+    if let Some(rule) = rule {
+        return Err(rule);
+    }
+    outcome.map_err(damaged)?;
+    let first = need(first, 0).map_err(damaged)?;
+    let entries = need(entries, 1).map_err(damaged)?;
+    Ok(Message::Entries { first, entries })
+}
+
+/// What a reader of metadata has seen so far: keys 2 to 4.
+#[derive(Default)]
+struct MetadataFields {
+    mode: Option<u32>,
+    seconds: Option<i64>,
+    nanoseconds: Option<u32>,
+}
+
+impl MetadataFields {
+    fn field(&mut self, r: &mut Reader<'_>, key: u64) -> Cbor<bool> {
+        match key {
+            // setuid, setgid and sticky may stand here; `Mode` drops them.
+            2 => self.mode = u32::try_from(r.uint_up_to(key, 0o7777)?).ok(),
+            3 => self.seconds = Some(r.int()?),
+            4 => self.nanoseconds = u32::try_from(r.uint_up_to(key, 999_999_999)?).ok(),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    fn finish(self) -> Cbor<Metadata> {
+        let modified = Timestamp::new(need(self.seconds, 3)?, need(self.nanoseconds, 4)?);
+        let mode = Mode::from_st_mode(need(self.mode, 2)?);
+        Ok(Metadata {
+            mode,
+            modified: need(modified, 4)?,
+        })
+    }
+}
+
+/// Damage to the encoding is the outer error, a rule that the entry breaks the inner one.
+fn decode_entry(r: &mut Reader<'_>) -> Cbor<Result<Entry>> {
+    let (mut path, mut kind, mut size, mut target) = (None, None, None, None);
+    let mut metadata = MetadataFields::default();
+    r.map(|r, key| {
+        match key {
+            // Longer than any path may be, so that one that is too long is named.
+            0 => path = Some(r.bytes(key, 0, 4 * MAX_PATH)?),
+            1 => kind = Some(r.uint()?),
+            5 => size = Some(r.uint()?),
+            6 => target = Some(r.bytes(key, 0, 4 * MAX_PATH)?),
+            _ => return metadata.field(r, key),
+        }
+        Ok(true)
+    })?;
+    let path = match decode_path(need(path, 0)?) {
+        Ok(path) => path,
+        Err(error) => return Ok(Err(error)),
+    };
+    let metadata = metadata.finish()?;
+    let broken = |rule| {
+        Ok(Err(MessageError::Entry {
+            path: path.to_string(),
+            rule,
+        }))
+    };
+    let kind = match (need(kind, 1)?, size, target) {
+        (1, None, None) => Kind::Directory,
+        (2, Some(size), None) if size > MAX_FILE_SIZE => {
+            return broken("larger than a file can be");
+        }
+        (2, size, None) => Kind::File { size },
+        (3, None, Some(target)) => match LinkTarget::new(target) {
+            Some(target) => Kind::Symlink { target },
+            None => return broken("a link target that no link can hold"),
+        },
+        (1..=3, _, _) => return broken("fields that do not go with its kind"),
+        _ => return broken("a kind of entry that is not known here"),
+    };
+    Ok(Ok(Entry {
+        path,
+        kind,
+        metadata,
+    }))
+}
+
+fn decode_revise(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut number, mut attempt, mut size) = (None, None, None);
+    let mut metadata = MetadataFields::default();
+    r.map(|r, key| {
+        match key {
+            0 => number = Some(r.uint()?),
+            1 => attempt = Some(decode_u8(r, key)?),
+            5 => size = Some(r.uint_up_to(key, MAX_FILE_SIZE)?),
+            _ => return metadata.field(r, key),
+        }
+        Ok(true)
+    })?;
+    let (number, attempt) = (need(number, 0)?, need(attempt, 1)?);
+    Ok(Message::Revise {
+        number,
+        attempt,
+        size,
+        metadata: metadata.finish()?,
+    })
+}
+
+fn decode_failure(r: &mut Reader<'_>) -> Cbor<(u64, Failure)> {
+    let (mut number, mut class, mut text) = (None, None, None);
+    r.map(|r, key| {
+        match key {
+            0 => number = Some(r.uint()?),
+            1 => class = Some(FailureClass::from_code(decode_u8(r, key)?)),
+            2 => text = Some(decode_text(r, key)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok((
+        need(number, 0)?,
+        Failure {
+            class: need(class, 1)?,
+            text: need(text, 2)?,
+        },
+    ))
+}
+
+fn decode_settled(r: &mut Reader<'_>) -> Cbor<Message> {
+    let mut runs = None;
+    r.map(|r, key| {
+        if key != 0 {
+            return Ok(false);
+        }
+        let numbers = r.array()?;
+        if !numbers.is_multiple_of(2) || numbers == 0 || numbers > 2 * MAX_ITEMS as u64 {
+            return Err(CborError::OutOfBounds(key));
+        }
+        let mut list = Vec::new();
+        for _ in 0..numbers / 2 {
+            list.push((r.uint()?, r.uint()?));
+        }
+        runs = Some(list);
+        Ok(true)
+    })?;
+    Ok(Message::Settled {
+        runs: need(runs, 0)?,
+    })
+}
+
+fn decode_progress(r: &mut Reader<'_>) -> Cbor<Message> {
+    let [bytes, files, bytes_known, files_known] = decode_numbers(r)?;
+    Ok(Message::Progress(Counters {
+        bytes,
+        files,
+        bytes_known,
+        files_known,
+    }))
+}
+
+fn decode_times(r: &mut Reader<'_>) -> Cbor<Times> {
+    let [read, hash, encrypt, network, write, idle] = decode_numbers(r)?;
+    Ok(Times {
+        read,
+        hash,
+        encrypt,
+        network,
+        write,
+        idle,
+    })
+}
+
+fn decode_close(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut root, mut unlisted, mut times) = (None, None, None);
+    r.map(|r, key| {
+        match key {
+            0 => root = Some(r.exactly(key)?),
+            1 => unlisted = Some(r.uint()?),
+            2 => times = Some(decode_times(r)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Message::Close {
+        root: need(root, 0)?,
+        unlisted: need(unlisted, 1)?,
+        times: need(times, 2)?,
+    })
+}
+
+fn decode_receipt(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut root, mut totals, mut elapsed, mut sender, mut receiver) =
+        (None, None, None, None, None);
+    r.map(|r, key| {
+        match key {
+            0 => root = Some(r.exactly(key)?),
+            1 => totals = Some(decode_numbers(r)?),
+            2 => elapsed = Some(r.uint()?),
+            3 => sender = Some(decode_times(r)?),
+            4 => receiver = Some(decode_times(r)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let [files, directories, symlinks, bytes, kept, failed] = need(totals, 1)?;
+    let totals = Totals {
+        files,
+        directories,
+        symlinks,
+        bytes,
+        kept,
+        failed,
+    };
+    let (root, elapsed) = (need(root, 0)?, need(elapsed, 2)?);
+    Ok(Message::Receipt {
+        root,
+        totals,
+        elapsed,
+        sender: need(sender, 3)?,
+        receiver: need(receiver, 4)?,
+    })
+}
+
+fn decode_abort(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut code, mut text) = (None, None);
+    r.map(|r, key| {
+        match key {
+            0 => code = Some(AbortCode::from_code(decode_u8(r, key)?)),
+            1 => text = Some(decode_text(r, key)?),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Message::Abort {
+        code: need(code, 0)?,
+        text: need(text, 1)?,
+    })
+}
+
+fn decode_text(r: &mut Reader<'_>, key: u64) -> Cbor<Text> {
+    r.text(key, Text::MAX).map(Text::new)
+}
+
+fn decode_u8(r: &mut Reader<'_>, key: u64) -> Cbor<u8> {
+    let value = r.uint_up_to(key, u8::MAX.into())?;
+    u8::try_from(value).map_err(|_| CborError::OutOfBounds(key))
+}

@@ -1,0 +1,562 @@
+//! The receiver's side of a session.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::control::{Control, Violation};
+use crate::entry::{Entry, EntryNumber, Kind, Metadata};
+use crate::extent::Hash;
+use crate::limits::Limits;
+use crate::manifest::Order;
+use crate::message::{
+    AbortCode, Counters, Failure, MAX_ITEMS, Message, SessionId, Text, Times, Totals, WindowSize,
+};
+use crate::path::RelativePath;
+use crate::window::{Content, Finished, Outcome, Window};
+
+/// Whether a session proves a code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Authentication {
+    /// Shares and tags are exchanged.
+    Code,
+    /// Nothing is proved.
+    None,
+}
+
+/// The receiver's side of a session. Does no IO and reads no clock.
+///
+/// Call `handle_*` when bytes or time arrive, and the commands when there is something to say; then
+/// drain, in this order:
+/// 1. [`poll_event`](Self::poll_event): what happened
+/// 2. [`poll_transmit`](Self::poll_transmit): bytes to write
+/// 3. [`poll_timeout`](Self::poll_timeout): when to call [`handle_timeout`](Self::handle_timeout)
+///
+/// `now` is the time since some moment of the caller's choice; it never goes backwards between calls.
+/// After an error the session is over: what [`poll_transmit`](Self::poll_transmit) then gives tells the
+/// peer why.
+#[derive(Debug)]
+pub struct Receiver {
+    control: Control,
+    authentication: Authentication,
+    state: State,
+    events: VecDeque<ReceiverEvent>,
+    /// Settled entries that the peer does not know of yet.
+    settled: Vec<EntryNumber>,
+}
+
+/// What a receiver waits for.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one exists for each session")]
+enum State {
+    /// The first message.
+    AwaitHello,
+    /// The peer's tag.
+    AwaitConfirm,
+    /// The caller says that the peer's tag is right.
+    AwaitVerdict,
+    /// What the peer wants.
+    AwaitOffer,
+    /// The caller accepts.
+    AwaitAccept,
+    /// Entries come, outcomes go.
+    Receiving(Receiving),
+    /// The caller's receipt for what is complete.
+    AwaitReceipt(Closing),
+    /// The peer's last word.
+    AwaitBye,
+    /// Nothing.
+    Closed,
+}
+
+#[derive(Debug)]
+struct Receiving {
+    window: Window,
+    order: Order,
+    manifest: Manifest,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manifest {
+    /// More entries may come.
+    Open,
+    /// All entries are listed.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Closing {
+    root: Hash,
+    totals: Totals,
+    sender: Times,
+}
+
+/// Something that a receiver's caller has to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReceiverEvent {
+    /// Somebody is there. Answer with [`Receiver::welcome`].
+    Hello {
+        /// Cipher suites by number, the preferred one first.
+        suites: Vec<u8>,
+        /// The PAKE share.
+        share: Option<[u8; 32]>,
+        /// The peer's name for itself.
+        name: Text,
+    },
+    /// The peer's tag came. Where it is right, answer with [`Receiver::authenticated`].
+    Confirm {
+        /// The tag.
+        tag: [u8; 64],
+    },
+    /// What the peer wants. Answer with [`Receiver::accept`].
+    Offered {
+        /// Where it wants to send to.
+        subdirectory: Option<RelativePath>,
+    },
+    /// The next entry of the manifest. Answer, sooner or later, with [`Receiver::stored`],
+    /// [`Receiver::kept`] or [`Receiver::failed`].
+    Entry {
+        /// Its number.
+        number: EntryNumber,
+        /// The entry.
+        entry: Entry,
+    },
+    /// A file comes anew: what was received of earlier attempts is void.
+    Revised {
+        /// Its number.
+        number: EntryNumber,
+        /// The attempt that counts from now on.
+        attempt: u8,
+        /// Its size.
+        size: Option<u64>,
+        /// Its metadata.
+        metadata: Metadata,
+    },
+    /// A file will not come whole. It has its outcome already.
+    Withdrawn {
+        /// Its number.
+        number: EntryNumber,
+    },
+    /// All entries are listed.
+    ManifestEnded,
+    /// An entry is done with. In the manifest's order.
+    Finished(Finished),
+    /// How far the sender is.
+    PeerProgress(Counters),
+    /// Everything is settled and both sides agree on it: answer with [`Receiver::receipt`].
+    Complete,
+    /// The peer has the receipt: the connection may close.
+    Goodbye,
+    /// The peer ended the session.
+    Aborted {
+        /// Why.
+        code: AbortCode,
+        /// Why, in the peer's words.
+        text: Text,
+    },
+}
+
+/// What a receiver hands over at the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handover {
+    /// The manifest's root.
+    pub root: Hash,
+    /// What was stored.
+    pub totals: Totals,
+    /// The sender's times.
+    pub sender: Times,
+}
+
+impl Receiver {
+    /// Waits for a hello.
+    #[must_use]
+    pub fn new(limits: Limits, authentication: Authentication, now: Duration) -> Self {
+        let control = Control::new(limits, now);
+        let (events, settled) = (VecDeque::new(), Vec::new());
+        Self {
+            control,
+            authentication,
+            state: State::AwaitHello,
+            events,
+            settled,
+        }
+    }
+
+    /// Takes bytes from the peer.
+    ///
+    /// # Errors
+    /// The rule that the peer broke; the session is over.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Duration) -> Result<(), Violation> {
+        self.control.handle_bytes(bytes, now);
+        let outcome = self.handle_messages(now);
+        self.note_violation(outcome)
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// The deadline that the peer missed; the session is over.
+    pub fn handle_timeout(&mut self, now: Duration) -> Result<(), Violation> {
+        let outcome = self.control.handle_timeout(now);
+        self.note_violation(outcome)
+    }
+
+    /// Ends the session for a rule that the peer broke on a lane.
+    pub fn violated(&mut self, violation: &Violation) {
+        self.control
+            .abort(violation.abort_code(), &violation.to_string());
+    }
+
+    fn note_violation(&mut self, outcome: Result<(), Violation>) -> Result<(), Violation> {
+        if let Err(violation) = &outcome {
+            self.violated(violation);
+        }
+        outcome
+    }
+
+    fn handle_messages(&mut self, now: Duration) -> Result<(), Violation> {
+        while let Some(message) = self.control.next_message()? {
+            self.handle_message(message, now)?;
+        }
+        Ok(())
+    }
+
+    fn handle_message(&mut self, message: Message, now: Duration) -> Result<(), Violation> {
+        let unexpected = Err(Violation::Unexpected("the receiver did not wait for it"));
+        match (&mut self.state, message) {
+            (_, Message::Abort { code, text }) => {
+                self.control.end();
+                self.events.push_back(ReceiverEvent::Aborted { code, text });
+            }
+            (
+                State::AwaitHello,
+                Message::Hello {
+                    suites,
+                    share,
+                    name,
+                },
+            ) => {
+                if share.is_some() != (self.authentication == Authentication::Code) {
+                    return Err(Violation::Unexpected("a hello for another kind of session"));
+                }
+                self.events.push_back(ReceiverEvent::Hello {
+                    suites,
+                    share,
+                    name,
+                });
+            }
+            (State::AwaitConfirm, Message::Confirm { tag }) => {
+                self.state = State::AwaitVerdict;
+                self.events.push_back(ReceiverEvent::Confirm { tag });
+            }
+            (State::AwaitOffer, Message::Offer { subdirectory }) => {
+                self.control.authenticated(now);
+                self.state = State::AwaitAccept;
+                self.events
+                    .push_back(ReceiverEvent::Offered { subdirectory });
+            }
+            (State::Receiving(_) | State::AwaitAccept, Message::Progress(counters)) => {
+                self.events.push_back(ReceiverEvent::PeerProgress(counters));
+            }
+            (
+                State::Receiving(_),
+                Message::Close {
+                    root,
+                    unlisted,
+                    times,
+                },
+            ) => {
+                return self.handle_close(root, unlisted, times);
+            }
+            (State::Receiving(receiving), message) => {
+                receiving.handle_message(message, &self.control.limits, &mut self.events)?;
+                self.collect();
+            }
+            (State::AwaitReceipt(_), Message::Progress(_))
+            | (State::AwaitBye, Message::Progress(_)) => {}
+            (State::AwaitBye, Message::Bye) => {
+                self.state = State::Closed;
+                self.control.end();
+                self.events.push_back(ReceiverEvent::Goodbye);
+            }
+            _ => return unexpected,
+        }
+        Ok(())
+    }
+
+    fn handle_close(&mut self, root: Hash, unlisted: u64, sender: Times) -> Result<(), Violation> {
+        let State::Receiving(receiving) = &self.state else {
+            return Ok(());
+        };
+        if receiving.manifest != Manifest::Ended || !receiving.window.is_empty() {
+            return Err(Violation::Unexpected(
+                "a close before everything is settled",
+            ));
+        }
+        if receiving.window.root() != root {
+            return Err(Violation::Disagreement("the manifest's root"));
+        }
+        let mut totals = receiving.window.totals();
+        totals.failed = totals.failed.saturating_add(unlisted);
+        self.state = State::AwaitReceipt(Closing {
+            root,
+            totals,
+            sender,
+        });
+        self.events.push_back(ReceiverEvent::Complete);
+        Ok(())
+    }
+
+    /// Answers [`ReceiverEvent::Hello`]; `share` in a session with a code.
+    pub fn welcome(&mut self, suite: u8, share: Option<[u8; 32]>, name: &str) {
+        if matches!(self.state, State::AwaitHello) {
+            self.control.send(&Message::Welcome {
+                suite,
+                share,
+                name: Text::new(name),
+            });
+            self.state = match self.authentication {
+                Authentication::Code => State::AwaitConfirm,
+                Authentication::None => State::AwaitOffer,
+            };
+        }
+    }
+
+    /// Says that the tag of [`ReceiverEvent::Confirm`] was right, and sends this side's.
+    pub fn authenticated(&mut self, tag: [u8; 64], now: Duration) {
+        if matches!(self.state, State::AwaitVerdict) {
+            self.control.authenticated(now);
+            self.control.send(&Message::Confirm { tag });
+            self.state = State::AwaitOffer;
+        }
+    }
+
+    /// Answers [`ReceiverEvent::Offered`].
+    pub fn accept(&mut self, session: SessionId) {
+        if !matches!(self.state, State::AwaitAccept) {
+            return;
+        }
+        let limits = &self.control.limits;
+        let cut = |own: usize| u32::try_from(own).unwrap_or(u32::MAX);
+        let window = WindowSize {
+            entries: cut(limits.window_entries),
+            bytes: cut(limits.window_bytes),
+        };
+        let lanes = limits.lanes;
+        self.control.send(&Message::Accept {
+            session,
+            window,
+            lanes,
+        });
+        let (window, order) = (Window::new(window), Order::default());
+        self.state = State::Receiving(Receiving {
+            window,
+            order,
+            manifest: Manifest::Open,
+        });
+    }
+
+    fn settle(&mut self, number: EntryNumber, outcome: Outcome) -> bool {
+        let State::Receiving(receiving) = &mut self.state else {
+            return false;
+        };
+        // A withdrawal may have come before the outcome of what was there.
+        receiving.window.is_unsettled(number) && receiving.window.settle(number, outcome).is_ok()
+    }
+
+    /// An entry is at its final place and verified; `content` where it is a file.
+    pub fn stored(&mut self, number: EntryNumber, content: Option<Content>) {
+        if let (State::Receiving(receiving), Some(content)) = (&mut self.state, content) {
+            // An entry that is not listed cannot have been stored by the caller.
+            let _ = receiving.window.content(number, content);
+        }
+        if self.settle(number, Outcome::Stored) {
+            self.settled.push(number);
+        }
+        self.collect();
+    }
+
+    /// The file that was there is kept.
+    pub fn kept(&mut self, number: EntryNumber) {
+        if self.settle(number, Outcome::Kept) {
+            self.control.send(&Message::Kept { number });
+        }
+        self.collect();
+    }
+
+    /// An entry could not be stored.
+    pub fn failed(&mut self, number: EntryNumber, failure: Failure) {
+        if self.settle(number, Outcome::Failed(failure.clone())) {
+            self.control.send(&Message::Failed { number, failure });
+        }
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        let State::Receiving(receiving) = &mut self.state else {
+            return;
+        };
+        while let Some(finished) = receiving.window.pop_finished() {
+            self.events.push_back(ReceiverEvent::Finished(finished));
+        }
+    }
+
+    /// Answers [`ReceiverEvent::Complete`] with this side's times and the session's length in
+    /// nanoseconds, and says what was handed over; `None` where nothing is complete.
+    pub fn receipt(&mut self, elapsed: u64, receiver: Times) -> Option<Handover> {
+        let State::AwaitReceipt(Closing {
+            root,
+            totals,
+            sender,
+        }) = self.state
+        else {
+            return None;
+        };
+        self.control.send(&Message::Receipt {
+            root,
+            totals,
+            elapsed,
+            sender,
+            receiver,
+        });
+        self.state = State::AwaitBye;
+        Some(Handover {
+            root,
+            totals,
+            sender,
+        })
+    }
+
+    /// Ends the session at once.
+    pub fn abort(&mut self, code: AbortCode, text: &str) {
+        self.control.abort(code, text);
+    }
+
+    /// What to tell the peer at the next occasion.
+    pub fn set_counters(&mut self, counters: Counters) {
+        self.control.set_counters(counters);
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<ReceiverEvent> {
+        self.events.pop_front()
+    }
+
+    /// Appends the bytes to be written; `false` where there are none.
+    #[must_use]
+    pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        self.flush_settled();
+        self.control.poll_transmit(out)
+    }
+
+    fn flush_settled(&mut self) {
+        self.settled.sort_unstable();
+        let mut runs: Vec<(EntryNumber, u64)> = Vec::new();
+        for number in self.settled.drain(..) {
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == number => *count += 1,
+                _ => runs.push((number, 1)),
+            }
+        }
+        for runs in runs.chunks(MAX_ITEMS / 2) {
+            self.control.send(&Message::Settled {
+                runs: runs.to_vec(),
+            });
+        }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.control.poll_timeout()
+    }
+}
+
+impl Receiving {
+    fn handle_message(
+        &mut self,
+        message: Message,
+        limits: &Limits,
+        events: &mut VecDeque<ReceiverEvent>,
+    ) -> Result<(), Violation> {
+        match message {
+            Message::Entries { first, entries } => {
+                if self.manifest != Manifest::Open || first != self.window.next() {
+                    return Err(Violation::Unexpected(
+                        "entries that do not follow the ones before",
+                    ));
+                }
+                for entry in entries {
+                    self.handle_entry(entry, limits, events)?;
+                }
+            }
+            Message::EntriesEnd { count } => {
+                if self.manifest != Manifest::Open || count != self.window.next() {
+                    return Err(Violation::Disagreement("the number of entries"));
+                }
+                self.manifest = Manifest::Ended;
+                events.push_back(ReceiverEvent::ManifestEnded);
+            }
+            Message::Revise {
+                number,
+                attempt,
+                size,
+                metadata,
+            } => {
+                if size.is_some_and(|size| size > limits.file_size) {
+                    return Err(Violation::Unexpected("a revision to a size over the limit"));
+                }
+                if self.window.revise(number, attempt, size, metadata)? {
+                    events.push_back(ReceiverEvent::Revised {
+                        number,
+                        attempt,
+                        size,
+                        metadata,
+                    });
+                }
+            }
+            Message::Withdraw { number, failure } => {
+                if number >= self.window.next() {
+                    return Err(Violation::Unexpected(
+                        "a withdrawal of an entry that was never listed",
+                    ));
+                }
+                // It may have an outcome already, which crossed the withdrawal on its way.
+                if self.window.is_unsettled(number) {
+                    self.window.settle(number, Outcome::Failed(failure))?;
+                    events.push_back(ReceiverEvent::Withdrawn { number });
+                }
+            }
+            _ => return Err(Violation::Unexpected("the receiver waited for entries")),
+        }
+        Ok(())
+    }
+
+    fn handle_entry(
+        &mut self,
+        entry: Entry,
+        limits: &Limits,
+        events: &mut VecDeque<ReceiverEvent>,
+    ) -> Result<(), Violation> {
+        let path = || entry.path.to_string();
+        self.order.check(&entry).map_err(|error| Violation::Order {
+            path: path(),
+            error,
+        })?;
+        if matches!(entry.kind, Kind::File { size: Some(size) } if size > limits.file_size) {
+            return Err(Violation::Entry {
+                path: path(),
+                rule: "larger than this receiver takes",
+            });
+        }
+        if self.window.next() >= limits.entries {
+            return Err(Violation::Entry {
+                path: path(),
+                rule: "more entries than this receiver takes",
+            });
+        }
+        let number = self.window.push(entry.clone())?;
+        events.push_back(ReceiverEvent::Entry { number, entry });
+        Ok(())
+    }
+}
