@@ -1,1 +1,24 @@
-//! x
+//! Directory trees by descriptor: walked on the sending side, written on the receiving side.
+//!
+//! - [`Walk`] goes over sources in the manifest's canonical order, in bounded memory, and
+//!   [`SourceFile`] reads one file of them and tells whether it changed meanwhile.
+//! - [`Directory`] is an open directory. Everything beneath it is reached by names that were checked
+//!   (`RelativePath`, `Name`), and never through a symbolic link, so no peer can lead out of it.
+//! - [`Temporary`] is an unfinished file. It gets its name in one step, after its metadata.
+//!
+//! Only Linux is spoken here, and all of it through rustix: paths are never joined and opened as text.
+
+mod beneath;
+mod directory;
+mod node;
+mod place;
+mod source;
+mod temporary;
+mod walk;
+
+pub use directory::Directory;
+pub use node::NodeKind;
+pub use place::{Existing, Made, PlaceError, Placed};
+pub use source::{Identity, SourceFile};
+pub use temporary::Temporary;
+pub use walk::{FileAt, Found, SourceError, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};

@@ -1,0 +1,46 @@
+//! Options that every connection here gets.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+
+/// How long a connection may be silent before the kernel asks whether the peer is still there.
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Unanswered questions, [`KEEPALIVE`] apart, after which the connection is broken.
+const PROBES: u32 = 3;
+
+/// Sends small messages at once (TCP_NODELAY), and notices within a minute when the other machine
+/// is gone without a word (keepalive).
+///
+/// # Errors
+/// The socket is not TCP, or no longer connected.
+pub fn tune(socket: &impl AsFd) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    socket.set_tcp_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE)
+        .with_retries(PROBES);
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn options_are_set() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        tune(&stream).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+    }
+}

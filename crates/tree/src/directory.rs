@@ -1,0 +1,137 @@
+//! An open directory, and what can be done beneath it.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use packhorse_proto::entry::{LinkTarget, Metadata, Timestamp};
+use packhorse_proto::path::{Name, RelativePath};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, Mode, mkdirat, openat, symlinkat, utimensat};
+use rustix::io::Errno;
+
+use crate::beneath;
+use crate::node;
+use crate::place::{self, Existing, Made, PlaceError, Placed};
+use crate::temporary::Temporary;
+
+/// An open directory: it stays the same one, whatever becomes of its name.
+#[derive(Debug)]
+pub struct Directory(OwnedFd);
+
+impl Directory {
+    /// Opens a directory by the user's own path. Links on the way are followed.
+    ///
+    /// # Errors
+    /// It is missing, not a directory, or not allowed.
+    pub fn open_root(path: &Path) -> io::Result<Self> {
+        let opened = openat(CWD, path, beneath::DIRECTORY, Mode::empty())?;
+        Ok(Self(opened))
+    }
+
+    /// Opens a directory beneath this one, through no symbolic link: the kernel sees to it
+    /// (`openat2`), or, where it cannot, every component is opened by itself.
+    ///
+    /// # Errors
+    /// It is missing, not a directory, behind a link, or not allowed.
+    pub fn open_beneath(&self, path: &RelativePath) -> io::Result<Self> {
+        self.open_bytes(path.as_bytes()).map_err(Into::into)
+    }
+
+    /// Opens a directory directly in this one; a link is not followed.
+    ///
+    /// # Errors
+    /// As for [`open_beneath`](Self::open_beneath).
+    pub fn open_child(&self, name: Name<'_>) -> io::Result<Self> {
+        self.open_bytes(name.as_bytes()).map_err(Into::into)
+    }
+
+    /// `path` is the bytes of a `RelativePath` or a `Name`.
+    pub(crate) fn open_bytes(&self, path: &[u8]) -> rustix::io::Result<Self> {
+        beneath::open_directory(self.as_fd(), path).map(Self)
+    }
+
+    /// Makes a directory in this one, for its owner alone (0700), or opens the one that is there.
+    ///
+    /// # Errors
+    /// [`PlaceError::Obstructed`] if the name is a link (to whatever), a file or anything else.
+    pub fn make_child(&self, name: Name<'_>) -> Result<(Self, Made), PlaceError> {
+        let made = match mkdirat(self, name.as_bytes(), Mode::RWXU) {
+            Ok(()) => Made::New,
+            Err(Errno::EXIST) => Made::Existing,
+            Err(error) => return Err(PlaceError::io(name, error)),
+        };
+        let child = self
+            .open_bytes(name.as_bytes())
+            .map_err(|error| PlaceError::explain(self, name, error))?;
+        Ok((child, made))
+    }
+
+    /// Makes a symbolic link in this directory, with its own modification time. It is complete when
+    /// it takes its name.
+    ///
+    /// # Errors
+    /// [`PlaceError::Obstructed`] if a directory has the name and `existing` is
+    /// [`Existing::Replace`].
+    pub fn make_symlink(
+        &self,
+        name: Name<'_>,
+        target: &LinkTarget,
+        modified: Timestamp,
+        existing: Existing,
+    ) -> Result<Placed, PlaceError> {
+        let make = |temporary: &[u8]| symlinkat(target.as_bytes(), self, temporary);
+        let ((), temporary) =
+            place::under_temporary_name(make).map_err(|error| PlaceError::io(name, error))?;
+        let times = node::times(modified);
+        if let Err(error) = utimensat(self, &temporary[..], &times, AtFlags::SYMLINK_NOFOLLOW) {
+            place::discard(self, &temporary);
+            return Err(PlaceError::io(name, error));
+        }
+        place::take_name(self, &temporary, name, existing)
+    }
+
+    /// Starts a file in this directory, without a name for now.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or descriptors or inodes ran out.
+    pub fn create_file(self: &Arc<Self>) -> io::Result<Temporary> {
+        Temporary::create(Arc::clone(self))
+    }
+
+    /// Stores a whole file of known content, possibly none.
+    ///
+    /// # Errors
+    /// As for [`Temporary::commit`]; nothing is left behind then.
+    pub fn store_file(
+        self: &Arc<Self>,
+        name: Name<'_>,
+        content: &[u8],
+        metadata: Metadata,
+        existing: Existing,
+    ) -> Result<Placed, PlaceError> {
+        let failed = |error| PlaceError::Io {
+            name: name.to_string(),
+            error,
+        };
+        let file = self.create_file().map_err(failed)?;
+        file.write_at(content, 0).map_err(failed)?;
+        file.commit(name, metadata, existing)
+    }
+
+    /// Sets permissions exactly (no umask plays a part) and the modification time, by descriptor.
+    ///
+    /// What is stored in the directory afterwards changes the time again: call it last.
+    ///
+    /// # Errors
+    /// The directory is not ours, or the filesystem is read-only.
+    pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
+        node::set_metadata(self, metadata).map_err(Into::into)
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,94 @@
+//! What stands under a name, and what the kernel says of it.
+
+use std::fmt;
+
+use packhorse_proto::entry::{Metadata, Mode, Timestamp};
+use rustix::fd::AsFd;
+use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_OMIT};
+
+/// What stands under a name in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character device.
+    CharacterDevice,
+    /// A block device.
+    BlockDevice,
+    /// Something this program has no word for.
+    Unknown,
+}
+
+impl NodeKind {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => Self::Directory,
+            FileType::RegularFile => Self::File,
+            FileType::Symlink => Self::Symlink,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            FileType::CharacterDevice => Self::CharacterDevice,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::Unknown => Self::Unknown,
+        }
+    }
+}
+
+/// With its article: `a directory`.
+impl fmt::Display for NodeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Directory => "a directory",
+            Self::File => "a file",
+            Self::Symlink => "a symbolic link",
+            Self::Fifo => "a named pipe",
+            Self::Socket => "a socket",
+            Self::CharacterDevice => "a character device",
+            Self::BlockDevice => "a block device",
+            Self::Unknown => "something of an unknown kind",
+        })
+    }
+}
+
+/// Permissions and times of what was asked for.
+pub(crate) fn metadata_of(stat: &Stat) -> Metadata {
+    Metadata {
+        mode: Mode::from_st_mode(stat.st_mode),
+        modified: modified_of(stat),
+    }
+}
+
+/// When it was last modified. A filesystem that counts more than a second of nanoseconds is cut short.
+pub(crate) fn modified_of(stat: &Stat) -> Timestamp {
+    let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(u32::MAX);
+    Timestamp::new(stat.st_mtime, nanoseconds.min(999_999_999)).expect("cut below a second")
+}
+
+/// Modification as given; the time of the last access stays as it is.
+pub(crate) fn times(modified: Timestamp) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: modified.seconds(),
+            tv_nsec: modified.nanoseconds() as _,
+        },
+    }
+}
+
+/// Permission bits exactly (no umask plays a part) and the modification time, by descriptor.
+pub(crate) fn set_metadata(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
+    let mode = rustix::fs::Mode::from_raw_mode(metadata.mode.bits().into());
+    rustix::fs::fchmod(&file, mode)?;
+    rustix::fs::futimens(&file, &times(metadata.modified))
+}

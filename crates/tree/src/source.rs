@@ -1,0 +1,123 @@
+//! One file on the sending side, and whether it stays the same while it is read.
+
+use std::io;
+
+use packhorse_proto::entry::{Metadata, Timestamp};
+use packhorse_proto::path::Name;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise, fstat, openat};
+use rustix::io::Errno;
+
+use crate::directory::Directory;
+use crate::node::{self, NodeKind};
+
+/// From this size on the kernel is told to read ahead further, in bytes.
+const READ_AHEAD_FROM: u64 = 1 << 20;
+
+/// What must not change while a file is read.
+///
+/// Not the time of the last change of its inode: a new name or owner does not touch the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Identity {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: Timestamp,
+}
+
+impl Identity {
+    pub(crate) fn of(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: node::modified_of(stat),
+        }
+    }
+
+    /// Bytes of content.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+/// A regular file open for reading.
+#[derive(Debug)]
+pub struct SourceFile {
+    file: OwnedFd,
+    identity: Identity,
+    metadata: Metadata,
+}
+
+impl SourceFile {
+    /// Opens the file `name` in `parent`. A link is not followed, and a pipe does not block.
+    ///
+    /// The file may have changed since it was walked: compare [`identity`](Self::identity).
+    ///
+    /// # Errors
+    /// It is missing, not allowed, or not a regular file (any more).
+    pub fn open(parent: &Directory, name: Name<'_>) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(parent, name.as_bytes(), flags, Mode::empty())?;
+        let stat = fstat(&file)?;
+        let kind = NodeKind::of(&stat);
+        if kind != NodeKind::File {
+            let message = format!("it is {kind} now, not a file");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let identity = Identity::of(&stat);
+        if identity.size >= READ_AHEAD_FROM {
+            // Only advice: reading works as well without.
+            let _ = fadvise(&file, 0, None, Advice::Sequential);
+        }
+        Ok(Self {
+            file,
+            identity,
+            metadata: node::metadata_of(&stat),
+        })
+    }
+
+    /// What the file was when it was opened.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Permissions and times when it was opened.
+    #[must_use]
+    pub fn metadata(&self) -> Metadata {
+        self.metadata
+    }
+
+    /// Bytes of content when it was opened.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.identity.size
+    }
+
+    /// Reads at `offset` until `buffer` is full or the file ends, and tells how much.
+    ///
+    /// # Errors
+    /// The disk or the network behind it failed.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match rustix::io::pread(&self.file, &mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Whether the file is no longer what it was when it was opened.
+    ///
+    /// # Errors
+    /// The filesystem does not answer.
+    pub fn changed(&self) -> io::Result<bool> {
+        Ok(Identity::of(&fstat(&self.file)?) != self.identity)
+    }
+}

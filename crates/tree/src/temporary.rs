@@ -1,0 +1,240 @@
+//! A file that is not finished: nobody sees it under its name before it is whole.
+
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use packhorse_proto::entry::Metadata;
+use packhorse_proto::path::Name;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
+use rustix::io::Errno;
+
+use crate::directory::Directory;
+use crate::node;
+use crate::place::{self, Existing, PlaceError, Placed};
+
+/// A file being written in the directory where it will stay.
+///
+/// It has no name at all (`O_TMPFILE`), so a killed process leaves nothing; where the filesystem has no
+/// such files it is named `.packhorse-<16 hexadecimal digits>.part` and removed when dropped. It is
+/// for its owner alone (0600) until [`commit`](Self::commit).
+#[derive(Debug)]
+pub struct Temporary {
+    directory: Arc<Directory>,
+    file: OwnedFd,
+    /// Its temporary name, where it needs one.
+    named: Option<Vec<u8>>,
+}
+
+impl Temporary {
+    pub(crate) fn create(directory: Arc<Directory>) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        match openat(&directory, c".", flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Self {
+                directory,
+                file,
+                named: None,
+            }),
+            // The filesystem has no nameless files; EISDIR and ENOENT are what kernels say that do
+            // not know the flag.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT) => Self::create_named(directory),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn create_named(directory: Arc<Directory>) -> io::Result<Self> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+        let (file, name) = place::under_temporary_name(|name| {
+            openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)
+        })?;
+        Ok(Self {
+            directory,
+            file,
+            named: Some(name),
+        })
+    }
+
+    /// Writes all of `bytes` at `offset`. Several threads may write different parts at once.
+    ///
+    /// # Errors
+    /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
+    pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::io::pwrite(&self.file, bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the metadata, then gives the file its name, in one step. Otherwise the file is gone.
+    ///
+    /// # Errors
+    /// [`PlaceError::Obstructed`] if a directory has the name and `existing` is
+    /// [`Existing::Replace`].
+    pub fn commit(
+        mut self,
+        name: Name<'_>,
+        metadata: Metadata,
+        existing: Existing,
+    ) -> Result<Placed, PlaceError> {
+        node::set_metadata(&self.file, metadata).map_err(|error| PlaceError::io(name, error))?;
+        match self.named.take() {
+            Some(temporary) => place::take_name(&self.directory, &temporary, name, existing),
+            None => self.link(name, existing),
+        }
+    }
+
+    fn link(&self, name: Name<'_>, existing: Existing) -> Result<Placed, PlaceError> {
+        let directory = &*self.directory;
+        match (
+            link_descriptor(&self.file, directory, name.as_bytes()),
+            existing,
+        ) {
+            (Ok(()), _) => Ok(Placed::Stored),
+            (Err(Errno::EXIST), Existing::Keep) => Ok(Placed::Kept),
+            (Err(Errno::EXIST), Existing::Replace) => {
+                let link = |temporary: &[u8]| link_descriptor(&self.file, directory, temporary);
+                let ((), temporary) = place::under_temporary_name(link)
+                    .map_err(|error| PlaceError::io(name, error))?;
+                place::take_name(directory, &temporary, name, existing)
+            }
+            (Err(error), _) => Err(PlaceError::io(name, error)),
+        }
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Some(temporary) = self.named.take() {
+            place::discard(&self.directory, &temporary);
+        }
+    }
+}
+
+/// Whether this process may not name a file by its bare descriptor, but may through /proc.
+static NEEDS_PROC: AtomicBool = AtomicBool::new(false);
+
+/// Gives the open, nameless `file` a name.
+///
+/// By the descriptor alone it takes a privilege before Linux 6.10, which answers ENOENT without it.
+fn link_descriptor(file: &OwnedFd, directory: &Directory, name: &[u8]) -> rustix::io::Result<()> {
+    if !NEEDS_PROC.load(Ordering::Relaxed) {
+        match linkat(file, c"", directory, name, AtFlags::EMPTY_PATH) {
+            Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {}
+            answer => return answer,
+        }
+    }
+    link_through_proc(file, directory, name)?;
+    NEEDS_PROC.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+fn link_through_proc(file: &OwnedFd, directory: &Directory, name: &[u8]) -> rustix::io::Result<()> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt as _, symlink};
+    use std::path::Path;
+
+    use packhorse_proto::entry::{Mode, Timestamp};
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::node::NodeKind;
+
+    fn named(root: &Path) -> Temporary {
+        let directory = Arc::new(Directory::open_root(root).unwrap());
+        let file = Temporary::create_named(directory).unwrap();
+        file.write_at(b"content", 0).unwrap();
+        file
+    }
+
+    fn commit(file: Temporary, name: &str, existing: Existing) -> Result<Placed, PlaceError> {
+        let metadata = Metadata {
+            mode: Mode::from_st_mode(0o640),
+            modified: Timestamp::new(1, 2).unwrap(),
+        };
+        file.commit(Name::parse(name.as_bytes()).unwrap(), metadata, existing)
+    }
+
+    fn names_in(root: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let names = fs::read_dir(root).unwrap().map(name);
+        let mut names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_named_one_is_private_and_removed_when_dropped() {
+        let root = tempdir().unwrap();
+        let file = named(root.path());
+        let names = names_in(root.path());
+        let digits = names[0].strip_prefix(".packhorse-").unwrap();
+        let digits = digits.strip_suffix(".part").unwrap();
+        assert!(digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()));
+        let stat = fs::metadata(root.path().join(&names[0])).unwrap();
+        assert_eq!(stat.mode() & 0o7777, 0o600);
+        drop(file);
+        assert!(names_in(root.path()).is_empty());
+    }
+
+    #[test]
+    fn a_named_one_takes_its_name_or_is_removed() {
+        let root = tempdir().unwrap();
+        fs::create_dir(root.path().join("directory")).unwrap();
+        symlink("target", root.path().join("link")).unwrap();
+        for (name, existing, placed) in [
+            ("file", Existing::Keep, Placed::Stored),
+            ("file", Existing::Keep, Placed::Kept),
+            ("file", Existing::Replace, Placed::Stored),
+            ("link", Existing::Keep, Placed::Kept),
+            ("directory", Existing::Keep, Placed::Kept),
+        ] {
+            let answer = commit(named(root.path()), name, existing);
+            assert_eq!(answer.unwrap(), placed, "{name} {existing:?}");
+        }
+        let error = commit(named(root.path()), "directory", Existing::Replace).unwrap_err();
+        let by = NodeKind::Directory;
+        assert!(matches!(error, PlaceError::Obstructed { by: b, .. } if b == by));
+        assert_eq!(names_in(root.path()), ["directory", "file", "link"]);
+        let stat = fs::metadata(root.path().join("file")).unwrap();
+        let told = (
+            stat.mode() & 0o7777,
+            stat.mtime(),
+            stat.mtime_nsec(),
+            stat.len(),
+        );
+        assert_eq!(told, (0o640, 1, 2, 7));
+    }
+
+    #[test]
+    fn a_descriptor_gets_a_name_through_proc() {
+        let root = tempdir().unwrap();
+        let directory = Arc::new(Directory::open_root(root.path()).unwrap());
+        let file = Temporary::create(Arc::clone(&directory)).unwrap();
+        file.write_at(b"content", 0).unwrap();
+        link_through_proc(&file.file, &directory, b"a").unwrap();
+        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"content");
+        symlink("nowhere", root.path().join("link")).unwrap();
+        for taken in [&b"a"[..], b"link"] {
+            let again = link_through_proc(&file.file, &directory, taken);
+            assert_eq!(again, Err(Errno::EXIST));
+        }
+        assert!(fs::symlink_metadata(root.path().join("nowhere")).is_err());
+    }
+}

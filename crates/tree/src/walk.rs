@@ -1,0 +1,399 @@
+//! Walking sources in the manifest's order, by descriptor and in bounded memory.
+
+mod listing;
+mod sources;
+
+use std::io;
+use std::sync::Arc;
+
+use packhorse_proto::entry::{Entry, Kind, LinkTarget};
+use packhorse_proto::path::{Name, PathError, RelativePath};
+use rustix::fs::{AtFlags, Stat, fstat, readlinkat, statat};
+
+use self::listing::Listing;
+use self::sources::{Location, Origin, Top, TopLevel};
+pub use self::sources::{SourceError, WalkSource};
+use crate::directory::Directory;
+use crate::node::{self, NodeKind};
+use crate::source::{Identity, SourceFile};
+
+/// What the kernel may give of a directory at once, in bytes; a few hundred names.
+const READ_BUFFER: usize = 32 << 10;
+
+/// How much a walk may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WalkLimits {
+    /// Names held of one directory, in bytes with their index; 8 MiB unless said otherwise. A directory
+    /// with more is read again for the next ones. All that are open at a time hold at most four times
+    /// as much.
+    pub names: usize,
+    /// Nested directories that are kept open, at least 1; 64 unless said otherwise. A deeper one is
+    /// closed while something beneath it is walked.
+    pub levels: usize,
+}
+
+impl Default for WalkLimits {
+    fn default() -> Self {
+        Self {
+            names: 8 << 20,
+            levels: 64,
+        }
+    }
+}
+
+/// One entry that was found.
+#[derive(Debug)]
+pub struct Found {
+    /// What the manifest says of it.
+    pub entry: Entry,
+    /// Where its content is; only files have this.
+    pub file: Option<FileAt>,
+}
+
+/// Where the content of a file is. It keeps the file's directory open: hold few.
+#[derive(Debug, Clone)]
+pub struct FileAt {
+    parent: Arc<Directory>,
+    name: RelativePath,
+    identity: Identity,
+}
+
+impl FileAt {
+    /// The directory that holds the file.
+    #[must_use]
+    pub fn parent(&self) -> &Arc<Directory> {
+        &self.parent
+    }
+
+    /// The name of the file on disk, which differs from the manifest's for a renamed source.
+    #[must_use]
+    pub fn name(&self) -> Name<'_> {
+        self.name.name()
+    }
+
+    /// What the file was when it was walked.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Opens the file; whether it is still the same is told by [`SourceFile::identity`].
+    ///
+    /// # Errors
+    /// As for [`SourceFile::open`].
+    pub fn open(&self) -> io::Result<SourceFile> {
+        SourceFile::open(&self.parent, self.name())
+    }
+}
+
+/// Something that cannot be sent. The walk goes on after it.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct WalkError {
+    /// Where, as the user would say it, escaped for a terminal.
+    pub path: String,
+    /// What is wrong there.
+    pub problem: WalkProblem,
+}
+
+/// Why something cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkProblem {
+    /// It cannot be read, or is gone.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// No manifest can hold it.
+    #[error("not sent, it is {0}")]
+    Unsupported(NodeKind),
+    /// Its path is too long for a manifest.
+    #[error("{0}")]
+    Unnameable(#[from] PathError),
+    /// Something else has its place since the walk came by; what it still held is not sent.
+    #[error("the directory was replaced while it was walked")]
+    Replaced,
+    /// Another source has the same name.
+    #[error("not sent, another source has the same name")]
+    SameName,
+}
+
+impl From<rustix::io::Errno> for WalkProblem {
+    fn from(error: rustix::io::Errno) -> Self {
+        Self::Io(error.into())
+    }
+}
+
+/// Sources in the manifest's canonical order: depth first, names by their bytes, a directory before
+/// what it holds.
+///
+/// Links are never followed beneath a source. Mount points are crossed.
+#[derive(Debug)]
+pub struct Walk {
+    top: TopLevel,
+    /// Of the source being walked.
+    origin: Option<Arc<Origin>>,
+    /// The directories from that source down to where the walk is.
+    stack: Vec<Frame>,
+    limits: WalkLimits,
+    buffer: Vec<u8>,
+}
+
+/// A directory that is being walked.
+#[derive(Debug)]
+struct Frame {
+    path: RelativePath,
+    /// `None` while it is closed, which only a deep directory is.
+    directory: Option<Arc<Directory>>,
+    device_and_inode: (u64, u64),
+    listing: Listing,
+}
+
+/// A name, and the directory it is in.
+type Child = (Arc<Directory>, Box<[u8]>);
+
+impl Walk {
+    /// A walk over `sources`, with the usual limits.
+    ///
+    /// # Errors
+    /// A source is missing, or two have the same name.
+    pub fn new(sources: Vec<WalkSource>) -> Result<Self, SourceError> {
+        Self::with_limits(sources, WalkLimits::default())
+    }
+
+    /// A walk over `sources`.
+    ///
+    /// # Errors
+    /// As for [`new`](Self::new).
+    pub fn with_limits(sources: Vec<WalkSource>, limits: WalkLimits) -> Result<Self, SourceError> {
+        Ok(Self {
+            top: TopLevel::new(sources, limits.names)?,
+            origin: None,
+            stack: Vec::new(),
+            limits: WalkLimits {
+                levels: limits.levels.max(1),
+                ..limits
+            },
+            buffer: Vec::with_capacity(READ_BUFFER),
+        })
+    }
+
+    fn visit_top(&mut self, top: Top) -> Result<Found, WalkError> {
+        let path = top.path.clone();
+        let origin = self.origin.insert(top.origin);
+        let origin = Arc::clone(origin);
+        match top.location {
+            Location::In(parent, name) => self.visit(parent, &name, top.path),
+            Location::Itself(directory) => self.enter(directory, top.path),
+        }
+        .map_err(|problem| origin.error(path.as_bytes(), problem))
+    }
+
+    /// The next entry of the innermost directory; `None` when that directory is done.
+    fn step(&mut self) -> Option<Result<Found, WalkError>> {
+        match self.next_name() {
+            Ok(Some((parent, name))) => Some(
+                self.visit_child(parent, &name)
+                    .map_err(|problem| self.error(&name, problem)),
+            ),
+            Ok(None) => {
+                self.stack.pop();
+                None
+            }
+            Err(problem) => {
+                let error = self.error(b"", problem);
+                self.stack.pop();
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// What is wrong with `name` in the innermost directory, or, without a name, with that directory.
+    fn error(&self, name: &[u8], problem: WalkProblem) -> WalkError {
+        let mut path = self.innermost().path.as_bytes().to_vec();
+        if !name.is_empty() {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        let origin = self.origin.as_ref().expect("set before a frame is pushed");
+        origin.error(&path, problem)
+    }
+
+    fn innermost(&self) -> &Frame {
+        self.stack.last().expect("called with a frame on the stack")
+    }
+
+    fn next_name(&mut self) -> Result<Option<Child>, WalkProblem> {
+        let directory = match &self.innermost().directory {
+            Some(directory) => Arc::clone(directory),
+            None => Arc::new(self.reopen()?),
+        };
+        let frame = self.stack.last_mut().expect("`innermost` found it");
+        frame.directory = Some(Arc::clone(&directory));
+        let name = frame.listing.next(&directory, &mut self.buffer)?;
+        Ok(name.map(|name| (directory, name)))
+    }
+
+    /// Opens the innermost directory again, from the deepest one that was kept open.
+    fn reopen(&self) -> Result<Directory, WalkProblem> {
+        let frame = self.innermost();
+        let kept = &self.stack[self.limits.levels - 1];
+        let from = kept.directory.as_ref().expect("these levels stay open");
+        let below = &frame.path.as_bytes()[kept.path.as_bytes().len() + 1..];
+        let directory = from.open_bytes(below)?;
+        let stat = fstat(&directory)?;
+        if frame.device_and_inode != (stat.st_dev, stat.st_ino) {
+            return Err(WalkProblem::Replaced);
+        }
+        Ok(directory)
+    }
+
+    fn visit_child(&mut self, parent: Arc<Directory>, name: &[u8]) -> Result<Found, WalkProblem> {
+        let path = self.innermost().path.join(name)?;
+        self.visit(parent, name, path)
+    }
+
+    /// Looks at `name` in `parent`, which the manifest calls `path`.
+    fn visit(
+        &mut self,
+        parent: Arc<Directory>,
+        name: &[u8],
+        path: RelativePath,
+    ) -> Result<Found, WalkProblem> {
+        let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match NodeKind::of(&stat) {
+            NodeKind::Directory => self.enter(parent.open_bytes(name)?, path),
+            NodeKind::File => found_file(parent, name, path, &stat),
+            NodeKind::Symlink => found_link(&parent, name, path, &stat),
+            kind => Err(WalkProblem::Unsupported(kind)),
+        }
+    }
+
+    fn enter(&mut self, directory: Directory, path: RelativePath) -> Result<Found, WalkProblem> {
+        let stat = fstat(&directory)?;
+        self.make_room();
+        self.stack.push(Frame {
+            path: path.clone(),
+            directory: Some(Arc::new(directory)),
+            device_and_inode: (stat.st_dev, stat.st_ino),
+            listing: Listing::new(self.limits.names),
+        });
+        Ok(found(path, Kind::Directory, &stat))
+    }
+
+    /// Before another directory is pushed: closes the innermost where it is deep, and forgets the names
+    /// of outer ones while all hold too much.
+    ///
+    /// One that is forgotten is read again only after the inner ones, with at least `limits.names` bytes
+    /// of names, are done: reading twice stays in proportion.
+    fn make_room(&mut self) {
+        if self.stack.len() > self.limits.levels
+            && let Some(frame) = self.stack.last_mut()
+        {
+            frame.directory = None;
+        }
+        let mut held: usize = self.stack.iter().map(|frame| frame.listing.held()).sum();
+        for frame in &mut self.stack {
+            if held <= 2 * self.limits.names {
+                break;
+            }
+            held -= frame.listing.held();
+            frame.listing.forget();
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Found, WalkError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while !self.stack.is_empty() {
+            if let Some(item) = self.step() {
+                return Some(item);
+            }
+        }
+        match self.top.next(&mut self.buffer)? {
+            Ok(top) => Some(self.visit_top(top)),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+fn found(path: RelativePath, kind: Kind, stat: &Stat) -> Found {
+    let metadata = node::metadata_of(stat);
+    Found {
+        entry: Entry {
+            path,
+            kind,
+            metadata,
+        },
+        file: None,
+    }
+}
+
+fn found_file(
+    parent: Arc<Directory>,
+    name: &[u8],
+    path: RelativePath,
+    stat: &Stat,
+) -> Result<Found, WalkProblem> {
+    let file = FileAt {
+        parent,
+        name: Name::parse(name)?.to_path(),
+        identity: Identity::of(stat),
+    };
+    let size = Some(file.identity.size());
+    Ok(Found {
+        file: Some(file),
+        ..found(path, Kind::File { size }, stat)
+    })
+}
+
+fn found_link(
+    parent: &Directory,
+    name: &[u8],
+    path: RelativePath,
+    stat: &Stat,
+) -> Result<Found, WalkProblem> {
+    let target = readlinkat(parent, name, Vec::new())?;
+    let target = LinkTarget::new(target.as_bytes())
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a link without a target"))?;
+    Ok(found(path, Kind::Symlink { target }, stat))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[test]
+    fn memory_and_descriptors_stay_within_the_limits() {
+        let root = tempdir().unwrap();
+        let mut path = root.path().to_owned();
+        for _ in 0..40 {
+            for name in ["a", "c", "e", "g"] {
+                fs::write(path.join(name.repeat(30)), "").unwrap();
+            }
+            path.push("d");
+            fs::create_dir(&path).unwrap();
+        }
+        let limits = WalkLimits {
+            names: 400,
+            levels: 5,
+        };
+        let source = vec![WalkSource::new(root.path())];
+        let mut walk = Walk::with_limits(source, limits).unwrap();
+        let mut entries = 0;
+        while let Some(found) = walk.next() {
+            found.unwrap();
+            entries += 1;
+            let held: usize = walk.stack.iter().map(|frame| frame.listing.held()).sum();
+            assert!(held <= 3 * limits.names, "{held}");
+            let open = walk.stack.iter().filter(|frame| frame.directory.is_some());
+            // The innermost one is open as well, beyond those that stay open.
+            assert!(open.count() <= limits.levels + 1);
+        }
+        assert_eq!(entries, 1 + 40 * 5);
+    }
+}

@@ -1,0 +1,12 @@
+//! Walking and storing through the public interface, judged by coreutils and the standard library.
+
+mod beneath;
+mod child;
+mod fixture;
+mod full;
+mod metadata;
+mod sources;
+mod store;
+mod symlink;
+mod unprivileged;
+mod walk;
