@@ -1,1 +1,42 @@
-fn main() {}
+//! The project's own tasks: `cargo xtask test` is what CI runs, `cargo xtask bench` measures.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "talking to whoever runs it is this program's whole purpose"
+)]
+
+mod bench;
+mod measure;
+mod run;
+mod sshd;
+mod steps;
+mod tally;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Task {
+    /// Run everything CI runs, in order, until something fails.
+    Test(steps::TestArgs),
+    /// Measure packhorse against scp over loopback and print a table.
+    Bench(bench::BenchArgs),
+}
+
+fn main() -> ExitCode {
+    let done = match Task::parse() {
+        Task::Test(args) => steps::test(&args),
+        Task::Bench(args) => bench::bench(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,1 +1,24 @@
-fn main() {}
+//! packhorse: moves directory trees between machines: encrypted, verified, landing whole.
+
+mod args;
+mod code;
+mod completions;
+mod demo;
+mod events;
+mod progress;
+mod receipt_output;
+mod receipt_text;
+mod recv;
+mod report;
+mod run;
+mod send;
+mod ui;
+mod units;
+mod verify;
+mod watcher;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::main()
+}

@@ -133,8 +133,9 @@ impl Control {
 
     /// Appends what is to be written; `false` where that is nothing.
     pub(crate) fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        let any = !self.out.is_empty();
         out.append(&mut self.out);
-        !out.is_empty()
+        any
     }
 
     pub(crate) fn authenticated(&mut self, now: Duration) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 /// from outside is held against one of these before it sizes or delays anything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one control message's body. Default 64 KiB; at least 16 KiB, so that every entry fits.
+    /// Bytes of one control message's body. Default 64 KiB, which is what senders may count on: less is
+    /// for tests.
     pub message: usize,
     /// Entries of the manifest that are not settled yet. Default 4,096.
     pub window_entries: usize,

@@ -50,6 +50,8 @@ pub struct Receiver {
 enum State {
     /// The first message.
     AwaitHello,
+    /// The caller's answer to it.
+    AwaitWelcome,
     /// The peer's tag.
     AwaitConfirm,
     /// The caller says that the peer's tag is right.
@@ -238,6 +240,7 @@ impl Receiver {
                 if share.is_some() != (self.authentication == Authentication::Code) {
                     return Err(Violation::Unexpected("a hello for another kind of session"));
                 }
+                self.state = State::AwaitWelcome;
                 self.events.push_back(ReceiverEvent::Hello {
                     suites,
                     share,
@@ -308,7 +311,7 @@ impl Receiver {
 
     /// Answers [`ReceiverEvent::Hello`]; `share` in a session with a code.
     pub fn welcome(&mut self, suite: u8, share: Option<[u8; 32]>, name: &str) {
-        if matches!(self.state, State::AwaitHello) {
+        if matches!(self.state, State::AwaitWelcome) {
             self.control.send(&Message::Welcome {
                 suite,
                 share,

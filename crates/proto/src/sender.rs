@@ -66,8 +66,8 @@ enum State {
     AwaitAccept,
     /// Entries go, outcomes come.
     Sending(Sending),
-    /// Everything is settled; the receipt is to come.
-    AwaitReceipt { root: Hash },
+    /// Everything of `listed` entries is settled; the receipt is to come.
+    AwaitReceipt { root: Hash, listed: u64 },
     /// Nothing.
     Closed,
 }
@@ -220,15 +220,27 @@ impl Sender {
             ) => {
                 self.handle_accept(session, window, lanes)?;
             }
-            (State::Sending(_) | State::AwaitReceipt { .. }, Message::Progress(counters)) => {
+            // The receiver counts seconds from its own confirmation, or from the offer.
+            (
+                State::AwaitVerdict
+                | State::AwaitAccept
+                | State::Sending(_)
+                | State::AwaitReceipt { .. },
+                Message::Progress(counters),
+            ) => {
                 self.events.push_back(SenderEvent::PeerProgress(counters));
             }
             (State::Sending(sending), message) => {
                 sending.handle_outcome(message, &mut self.events)?;
                 sending.collect(&mut self.events);
             }
+            // It crossed the withdrawal of one of the last entries on its way.
             (
-                State::AwaitReceipt { root: own },
+                State::AwaitReceipt { listed, .. },
+                Message::Kept { number } | Message::Failed { number, .. },
+            ) if number < *listed => {}
+            (
+                State::AwaitReceipt { root: own, .. },
                 Message::Receipt {
                     root,
                     totals,
@@ -381,6 +393,9 @@ impl Sender {
     }
 
     /// Says that a file is sent anew, as attempt `attempt`, with this size and metadata.
+    ///
+    /// Only before the last extent's value of the attempt before was sent, and not for a file that is
+    /// listed as empty: the receiver may have stored those.
     pub fn revise(
         &mut self,
         number: EntryNumber,
@@ -402,7 +417,10 @@ impl Sender {
         }
     }
 
-    /// Says that an entry's content will not be sent, or not whole.
+    /// Says that a file's content will not be sent, or not whole.
+    ///
+    /// Only before the last extent's value was sent, and not for entries without content: the receiver
+    /// may have stored those.
     pub fn withdraw(&mut self, number: EntryNumber, failure: Failure) {
         self.flush_entries();
         let Some(sending) = self.sending() else {
@@ -469,13 +487,13 @@ impl Sender {
             return;
         };
         if sending.walk == Walk::Drained {
-            let root = sending.window.root();
+            let (root, listed) = (sending.window.root(), sending.window.next());
             self.control.send(&Message::Close {
                 root,
                 unlisted,
                 times,
             });
-            self.state = State::AwaitReceipt { root };
+            self.state = State::AwaitReceipt { root, listed };
         }
     }
 

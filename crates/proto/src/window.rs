@@ -59,6 +59,14 @@ impl Slot {
     }
 }
 
+/// What an empty file holds, which nobody has to read or send.
+fn known_content(kind: &Kind) -> Option<Content> {
+    matches!(kind, Kind::File { size: Some(0) }).then(|| Content {
+        size: 0,
+        hash: crate::extent::empty_hash(),
+    })
+}
+
 /// Entries in order, from the first that is not finished.
 ///
 /// Entries finish in any order and are given out, and added to the root and the totals, in theirs.
@@ -125,13 +133,7 @@ impl Window {
         }
         let number = self.next();
         self.unsettled += entry_length(&entry) as u64;
-        let content = match entry.kind {
-            Kind::File { size: Some(0) } => Some(Content {
-                size: 0,
-                hash: crate::extent::empty_hash(),
-            }),
-            _ => None,
-        };
+        let content = known_content(&entry.kind);
         self.slots.push_back(Slot {
             entry,
             attempt: 0,
@@ -174,7 +176,7 @@ impl Window {
         slot.attempt = attempt;
         slot.entry.kind = Kind::File { size };
         slot.entry.metadata = metadata;
-        slot.content = None;
+        slot.content = known_content(&slot.entry.kind);
         Ok(true)
     }
 
@@ -218,6 +220,8 @@ impl Window {
         } = self.slots.pop_front()?;
         let (number, outcome) = (self.first, outcome?);
         self.first += 1;
+        // What was read of a file that did not arrive says nothing about what is there.
+        let content = content.filter(|_| outcome == Outcome::Stored);
         if let (Kind::File { size }, Some(content)) = (&mut entry.kind, content) {
             *size = Some(content.size);
         }

@@ -1,6 +1,7 @@
 //! What a transfer tells while it runs: the one stream that the terminal, `--events` and tests read.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_proto::entry::{Entry, EntryNumber};
@@ -22,7 +23,7 @@ pub enum Event {
     /// The code phrase to show to whoever sends. A secret: shown to the person, never logged.
     Code {
         /// The phrase.
-        code: Code,
+        code: Arc<Code>,
         /// Why it is shown now.
         reason: CodeReason,
     },

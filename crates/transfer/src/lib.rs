@@ -1,5 +1,51 @@
 //! packhorse's sender and receiver: the protocol driven over sockets, files and keys.
+//!
+//! A sender is one control task, a walking thread and lane threads; a receiver is one control task, a
+//! placing thread and lane threads. The control task of each drives a state machine of
+//! [`packhorse_proto`]; content never passes through it.
 
 pub mod event;
 pub mod options;
 pub mod receipt;
+pub mod receipt_file;
+
+mod bottleneck;
+mod cancel;
+mod descriptors;
+mod error;
+mod greeting;
+mod handshake;
+mod incoming;
+mod lane_in;
+mod lane_out;
+mod placer;
+mod queue;
+mod receive;
+mod send;
+mod session;
+mod stages;
+mod trouble;
+mod verify;
+mod walker;
+mod wire;
+
+pub use bottleneck::{Bottleneck, limited_by, rate};
+pub use cancel::Cancel;
+pub use error::{Error, ErrorClass};
+pub use event::{CodeReason, Event, Observer, Progress};
+pub use options::{
+    Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source,
+};
+pub use receipt::{Receipt, StageTimes};
+pub use receive::receive;
+pub use send::send;
+pub use verify::{Difference, Differs, VerifyError, VerifySummary, verify};
+pub use walker::list;
+
+// What a caller names in options and events, so that it needs none of the crates beneath.
+pub use packhorse_endpoint::{DEFAULT_PORT, Destination, local_addresses};
+pub use packhorse_proto::entry::{Entry, Kind, LinkTarget, Metadata, Mode, Timestamp};
+pub use packhorse_proto::escape::Escaped;
+pub use packhorse_proto::limits::Limits;
+pub use packhorse_proto::path::RelativePath;
+pub use packhorse_trust::{Code, CodeError};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use packhorse_proto::extent::Hash;
+use packhorse_proto::message::{Times, Totals};
 
 /// What arrived, and where the time went. Both sides print the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,38 @@ pub struct Receipt {
     pub sender: StageTimes,
     /// Where the receiver's lane threads spent their time.
     pub receiver: StageTimes,
+}
+
+impl Receipt {
+    /// A receipt as the protocol carries it; `times` are the sender's and the receiver's.
+    pub(crate) fn new(
+        root: Hash,
+        totals: Totals,
+        elapsed: Duration,
+        times: (Times, Times),
+    ) -> Self {
+        let Totals {
+            files,
+            directories,
+            symlinks,
+            bytes,
+            kept,
+            failed,
+        } = totals;
+        let (sender, receiver) = (times.0.into(), times.1.into());
+        Self {
+            files,
+            directories,
+            symlinks,
+            bytes,
+            kept,
+            failed,
+            root,
+            elapsed,
+            sender,
+            receiver,
+        }
+    }
 }
 
 /// Time that lane threads were blocked in each stage, summed over lanes.

@@ -177,6 +177,15 @@ mod tests {
         }
     }
 
+    /// Ends the other thread, also when a check fails.
+    struct Stop<'a>(&'a AtomicBool);
+
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// `swapped` is now a directory beneath the root, now a link out of it.
     #[test]
     fn a_racing_rename_never_leads_out() {
@@ -195,6 +204,7 @@ mod tests {
                     renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).unwrap();
                 }
             });
+            let _stop = Stop(&done);
             for resolver in BOTH {
                 let mut reached = 0;
                 for _ in 0..20_000 {
@@ -205,7 +215,6 @@ mod tests {
                 }
                 assert!(reached > 0, "{resolver:?}");
             }
-            done.store(true, Ordering::Relaxed);
         });
     }
 }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use packhorse_proto::entry::{LinkTarget, Metadata, Timestamp};
 use packhorse_proto::path::{Name, RelativePath};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, mkdirat, openat, symlinkat, utimensat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, fchmod, fstat, mkdirat, openat, statat, symlinkat, utimensat,
+};
 use rustix::io::Errno;
 
 use crate::beneath;
@@ -65,6 +67,23 @@ impl Directory {
             .open_bytes(name.as_bytes())
             .map_err(|error| PlaceError::explain(self, name, error))?;
         Ok((child, made))
+    }
+
+    /// Whether something, whatever it is, has this name here.
+    #[must_use]
+    pub fn holds(&self, name: Name<'_>) -> bool {
+        statat(self, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Lets the owner, where that is this user, read, write and enter the directory, so that things
+    /// can be stored in one that was there and is read-only. Where it cannot be done, storing says so.
+    pub fn open_to_owner(&self) {
+        if let Ok(stat) = fstat(self) {
+            let mode = Mode::from_raw_mode(stat.st_mode);
+            if !mode.contains(Mode::RWXU) {
+                let _ = fchmod(self, mode | Mode::RWXU);
+            }
+        }
     }
 
     /// Makes a symbolic link in this directory, with its own modification time. It is complete when

@@ -555,9 +555,12 @@ fn decode_settled(r: &mut Reader<'_>) -> Cbor<Message> {
         if !numbers.is_multiple_of(2) || numbers == 0 || numbers > 2 * MAX_ITEMS as u64 {
             return Err(CborError::OutOfBounds(key));
         }
-        let mut list = Vec::new();
+        let (mut list, mut least) = (Vec::new(), 0);
         for _ in 0..numbers / 2 {
-            list.push((r.uint()?, r.uint()?));
+            let (first, count) = (r.uint()?, r.uint()?);
+            let end = first.checked_add(count).filter(|_| first >= least && count > 0);
+            least = end.ok_or(CborError::OutOfBounds(key))?;
+            list.push((first, count));
         }
         runs = Some(list);
         Ok(true)

@@ -22,7 +22,7 @@ pub const FIRST_OPTIONAL_TYPE: u8 = 128;
 /// Cipher suites a hello may offer.
 pub const MAX_SUITES: usize = 16;
 
-/// Entries that a message, and runs that a settlement may hold.
+/// Entries that a message may hold, and runs that a settlement may.
 pub const MAX_ITEMS: usize = 4096;
 
 /// The bytes of a session's name, drawn at random by the receiver.
@@ -76,7 +76,7 @@ pub enum Message {
         number: EntryNumber,
         failure: Failure,
     },
-    /// R: these entries are stored and verified: first number and how many, ascending.
+    /// R: these entries are stored and verified: first number and how many, ascending and apart.
     Settled { runs: Vec<(EntryNumber, u64)> },
     /// R: the file that was there is kept.
     Kept { number: EntryNumber },
@@ -411,3 +411,6 @@ impl MessageReader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

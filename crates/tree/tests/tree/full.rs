@@ -29,6 +29,7 @@ impl Drop for Tiny<'_> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "a skipped test tells why")]
 fn a_full_disk_is_an_error_of_its_own_and_leaves_nothing() {
     let root = tempdir().unwrap();
     let Some(_tiny) = Tiny::mount(root.path()) else {

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use packhorse_tree::{Existing, Placed};
 use tempfile::tempdir;
@@ -76,6 +77,7 @@ fn times_are_exact_to_the_nanosecond() {
 fn metadata_is_there_when_the_name_is() {
     let root = tempdir().unwrap();
     let opened = directory(root.path());
+    let start = Instant::now();
     thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             for number in 0..300 {
@@ -84,6 +86,7 @@ fn metadata_is_there_when_the_name_is() {
                     if let Ok(stat) = fs::metadata(&path) {
                         break stat;
                     }
+                    assert!(start.elapsed() < Duration::from_secs(30), "{number}");
                 };
                 assert_eq!((stat.mode() & 0o7777, stat.mtime()), (0o604, 5), "{number}");
             }

@@ -49,6 +49,15 @@ fn extents_are_written_from_several_threads() {
     assert!(content == expected);
 }
 
+/// Ends the other thread, also when a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn replacing_a_file_shows_the_old_or_the_new_and_nothing_between() {
     let root = tempdir().unwrap();
@@ -60,17 +69,16 @@ fn replacing_a_file_shows_the_old_or_the_new_and_nothing_between() {
     assert_eq!(store(&[0; 4096]).unwrap(), Placed::Stored);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
-        let reader = scope.spawn(|| {
+        scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 let content = fs::read(&target).unwrap();
                 assert!(content.len() == 4096 && content.iter().all(|&b| b == content[0]));
             }
         });
+        let _stop = Stop(&done);
         for round in 1..=200 {
             assert_eq!(store(&[round; 4096]).unwrap(), Placed::Stored);
         }
-        done.store(true, Ordering::Relaxed);
-        reader.join().unwrap();
     });
     assert_eq!(fs::read(&target).unwrap(), [200; 4096]);
     assert_eq!(names_in(root.path()), ["file"]);

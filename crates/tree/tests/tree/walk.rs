@@ -8,12 +8,12 @@ use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use packhorse_tree::{NodeKind, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};
+use packhorse_tree::{NodeKind, SourceFile, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};
 use rustix::fs::{CWD, Mode, mknodat};
 use tempfile::tempdir;
 
 use crate::child::{Setting, rerun};
-use crate::fixture::{contents_of, find, line_of, outcome, write};
+use crate::fixture::{contents_of, directory, find, line_of, name, outcome, write};
 
 /// Names that sort, print or parse in awkward ways.
 fn write_awkward_tree(root: &Path) {
@@ -239,6 +239,15 @@ fn a_found_file_can_be_read_and_tells_when_it_changes() {
     assert!(!source.changed().unwrap(), "its name is not its content");
     fs::write(root.path().join("elsewhere"), "other").unwrap();
     assert!(source.changed().unwrap());
+}
+
+#[test]
+fn reading_goes_on_after_the_kernel_gave_less_than_asked() {
+    // The kernel gives files of /proc in pieces of about a page.
+    let process = directory(Path::new("/proc/self"));
+    let source = SourceFile::open(&process, name("smaps")).unwrap();
+    let mut buffer = [0; 10_000];
+    assert_eq!(source.read_at(&mut buffer, 0).unwrap(), buffer.len());
 }
 
 #[test]

@@ -1,0 +1,321 @@
+//! What was typed: types and help, no effects.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
+use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  all done and verified
+    1  some entries failed, the rest arrived
+    2  wrong usage
+    3  network failed, or the other side is gone
+    4  refused, or not authenticated
+    5  local input or output failed (disk full, permission denied, port in use)
+    6  the other side broke the protocol, or data did not verify
+  130  interrupted
+
+Try it on this machine alone: packhorse demo";
+
+/// Moves directory trees between machines: encrypted, verified, landing whole.
+#[derive(Debug, Parser)]
+#[command(name = "packhorse", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) talk: Talk,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// How much is said, and in what colours.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Talk {
+    /// Say only what is wrong, and a code that must be known
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more: every file; twice: hashes and refused connections as well
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// When to use colours; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Recv(Recv),
+    Send(Send),
+    Verify(Verify),
+    Demo(Demo),
+    Completions(Completions),
+}
+
+/// Receive a tree into a directory
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  packhorse recv                         into this directory; prints the command for the other side
+  packhorse recv --keep /srv/incoming    one session after the other, each with a code of its own
+  packhorse recv --listen 127.0.0.1:0 --events -
+
+The code can also come from the environment variable PACKHORSE_CODE.")]
+pub(crate) struct Recv {
+    /// Where trees land; made where it does not exist
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Go on after the first session
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where to listen: IP:PORT, IP, or PORT (0: any free one). Default: everywhere, port 7225
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Use the code in this file instead of a new one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) code_file: Option<PathBuf>,
+    /// No encryption, no authentication; beyond loopback only with =anywhere
+    #[arg(long, value_name = "SCOPE", num_args = 0..=1, require_equals = true,
+          default_missing_value = "loopback", conflicts_with = "code_file")]
+    pub(crate) insecure: Option<Insecure>,
+    /// Keep files that are already there instead of replacing them
+    #[arg(long)]
+    pub(crate) keep_existing: bool,
+    #[command(flatten)]
+    pub(crate) records: Records,
+}
+
+/// Where an insecure receiver may listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Insecure {
+    /// On addresses that only this machine reaches
+    Loopback,
+    /// On any address
+    Anywhere,
+}
+
+/// Send files and directories to a receiver
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  packhorse send photos nas.local            the directory itself
+  packhorse send photos/ notes.txt nas:9000  what it holds, and a file
+  packhorse send photos ph://nas.local/2026/summer
+  pg_dump shop | packhorse send - nas.local --name shop.sql
+
+The code is asked for on the terminal. It can also come from --code-file or from the environment
+variable PACKHORSE_CODE.")]
+pub(crate) struct Send {
+    /// Files, directories and links to send; '-' is standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The receiver: HOST, HOST:PORT or ph://HOST[:PORT]/SUBDIR
+    #[arg(required = true, value_name = "TO")]
+    pub(crate) to: Destination,
+    /// Take the code from this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) code_file: Option<PathBuf>,
+    /// No encryption, no authentication: for a receiver that runs with --insecure
+    #[arg(long, conflicts_with = "code_file")]
+    pub(crate) insecure: bool,
+    /// List what would go, and connect to nobody
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// With --dry-run: one JSON object a line
+    #[arg(long, requires = "dry_run")]
+    pub(crate) json: bool,
+    /// Store the one file, or standard input, under this name
+    #[arg(long, value_name = "NEW", value_parser = OsStringValueParser::new().try_map(parse_name))]
+    pub(crate) name: Option<RelativePath>,
+    #[command(flatten)]
+    pub(crate) records: Records,
+}
+
+/// What a transfer leaves for programs to read.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct Records {
+    /// Write one JSON object a line for everything that happens; '-' is standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) events: Option<PathBuf>,
+    /// Write the receipt as JSON, for 'packhorse verify'
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+}
+
+/// Compare a directory with the receipt of what was received into it
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Reads every file again and names each entry that differs. Exit code 0: nothing differs; 1: something
+does; 5 or 6: the receipt cannot be read, or is damaged. With -v, files that the receipt does not list
+are named as well.
+
+Example:
+  packhorse verify /srv/incoming receipt.json")]
+pub(crate) struct Verify {
+    /// The directory that was received into
+    pub(crate) dir: PathBuf,
+    /// A file that --receipt wrote
+    pub(crate) receipt: PathBuf,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show all of it on this machine: send a tree to a temporary receiver, verify, clean up
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Examples:
+  packhorse demo
+  packhorse demo --path /usr/share/doc
+  TMPDIR=/var/tmp packhorse demo          where the temporary receiver writes")]
+pub(crate) struct Demo {
+    /// The tree to send; default: the working directory
+    #[arg(long)]
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// Print a completion script for a shell
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Example:
+  packhorse completions bash > ~/.local/share/bash-completion/completions/packhorse")]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// `IP:PORT`, `IP` or `PORT`.
+fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+        return Ok(SocketAddr::new(ip, DEFAULT_PORT));
+    }
+    if text.bytes().all(|b| b.is_ascii_digit())
+        && let Ok(port) = text.parse()
+    {
+        return Ok(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+    }
+    Err("expected IP:PORT, an IP address of this machine, or a port".into())
+}
+
+fn parse_name(text: OsString) -> Result<RelativePath, String> {
+    let name = RelativePath::parse(text.as_bytes()).map_err(|error| error.to_string())?;
+    if name.parent_bytes().is_some() {
+        return Err("a name has no '/': name a directory in TO, as ph://HOST/DIR".into());
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(line.split_whitespace())
+    }
+
+    fn recv(line: &str) -> Recv {
+        match parse(line).unwrap().verb {
+            Verb::Recv(recv) => recv,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn send(line: &str) -> Send {
+        match parse(line).unwrap().verb {
+            Verb::Send(send) => send,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refused(line: &str) -> ErrorKind {
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        error.kind()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn recv_has_sane_defaults() {
+        let recv = recv("packhorse recv");
+        assert_eq!(recv.dir, PathBuf::from("."));
+        assert!(!recv.keep && !recv.keep_existing);
+        assert_eq!((recv.listen, recv.insecure), (None, None));
+    }
+
+    #[test]
+    fn listens_at_an_address_a_port_or_both() {
+        for (text, expected) in [
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:80", "[::1]:80"),
+            ("192.0.2.1", "192.0.2.1:7225"),
+            ("::1", "[::1]:7225"),
+            ("[::1]", "[::1]:7225"),
+            ("9000", "[::]:9000"),
+            ("0", "[::]:0"),
+        ] {
+            assert_eq!(parse_listen(text), Ok(expected.parse().unwrap()), "{text}");
+        }
+        for text in ["", "nas", "70000", "+80", "1.2.3.4:", "[::1", ":80"] {
+            assert!(parse_listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn insecure_beyond_loopback_must_be_said() {
+        assert_eq!(recv("packhorse recv --insecure in").insecure, Some(Insecure::Loopback));
+        let anywhere = recv("packhorse recv --insecure=anywhere");
+        assert_eq!(anywhere.insecure, Some(Insecure::Anywhere));
+        assert_eq!(refused("packhorse recv --insecure=x"), ErrorKind::InvalidValue);
+        let both = refused("packhorse recv --insecure --code-file x");
+        assert_eq!(both, ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn the_last_of_several_is_the_receiver() {
+        let send = send("packhorse send a b/ - ph://nas:80/x%20y");
+        assert_eq!(send.paths, ["a", "b/", "-"].map(PathBuf::from));
+        assert_eq!(send.to.to_string(), "ph://nas:80/x%20y");
+    }
+
+    #[test]
+    fn refuses_half_a_send() {
+        assert_eq!(refused("packhorse send"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("packhorse send a"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(refused("packhorse send a b/c"), ErrorKind::ValueValidation);
+        assert_eq!(refused("packhorse send a b:99999"), ErrorKind::ValueValidation);
+        let json = refused("packhorse send a b --json");
+        assert_eq!(json, ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn a_name_is_one_component() {
+        let send = send("packhorse send - nas --name shop.sql");
+        assert_eq!(send.name.unwrap().as_bytes(), b"shop.sql");
+        for name in ["a/b", "..", "/a", ".", "a/"] {
+            let line = format!("packhorse send - nas --name {name}");
+            assert_eq!(refused(&line), ErrorKind::ValueValidation, "{name}");
+        }
+    }
+
+    #[test]
+    fn talk_goes_before_or_after_the_verb() {
+        assert_eq!(parse("packhorse -vv recv").unwrap().talk.verbose, 2);
+        assert!(parse("packhorse recv -q").unwrap().talk.quiet);
+        assert_eq!(refused("packhorse recv -q -v"), ErrorKind::ArgumentConflict);
+        assert_eq!(refused("packhorse recv --color blue"), ErrorKind::InvalidValue);
+    }
+}

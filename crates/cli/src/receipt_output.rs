@@ -1,0 +1,158 @@
+//! `--receipt FILE`: written beside FILE while entries arrive, and named at the end, so that a broken
+//! session leaves no half receipt.
+
+use std::fs::Permissions;
+use std::io::{self, BufWriter};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use packhorse_transfer::Event;
+use packhorse_transfer::receipt_file::ReceiptWriter;
+use tempfile::NamedTempFile;
+
+use crate::report::{Failure, shown};
+
+/// The receipt file of one session after the other.
+pub(crate) struct ReceiptOutput {
+    path: PathBuf,
+    state: State,
+}
+
+enum State {
+    /// Opened, so that a place that cannot be written shows before anything moves.
+    Ready(NamedTempFile),
+    Writing(Box<ReceiptWriter<BufWriter<NamedTempFile>>>),
+    /// Named: the last session is over.
+    Written,
+    Failed(io::Error),
+}
+
+impl ReceiptOutput {
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        if path.exists() && !path.is_file() {
+            let what = format!("'{}' exists and is not a regular file", shown(path));
+            return Err(Failure::usage(what, "name another file for the receipt"));
+        }
+        let temporary = temporary(path)
+            .map_err(|error| Failure::file("write the receipt to", path, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            state: State::Ready(temporary),
+        })
+    }
+
+    /// Takes what belongs into the receipt out of the stream of events.
+    pub(crate) fn event(&mut self, event: &Event) {
+        let result = match event {
+            // A session that broke leaves nothing to the next.
+            Event::Connected { .. } => self.begin(),
+            Event::Stored { entry, hash, .. } => match &mut self.state {
+                State::Writing(writer) => writer.entry(entry, hash.as_ref()),
+                _ => Ok(()),
+            },
+            Event::Done(receipt) => self.finish(receipt),
+            _ => Ok(()),
+        };
+        if let Err(error) = result {
+            self.state = State::Failed(error);
+        }
+    }
+
+    /// What kept the receipt from being written.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let State::Failed(error) = &self.state else {
+            return None;
+        };
+        Some(
+            Failure::file("write the receipt to", &self.path, error)
+                .means("everything else is done; there is no receipt file"),
+        )
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        let temporary = match std::mem::replace(&mut self.state, State::Written) {
+            State::Ready(temporary) => temporary,
+            _ => temporary(&self.path)?,
+        };
+        let writer = ReceiptWriter::new(BufWriter::new(temporary))?;
+        self.state = State::Writing(Box::new(writer));
+        Ok(())
+    }
+
+    fn finish(&mut self, receipt: &packhorse_transfer::Receipt) -> io::Result<()> {
+        let State::Writing(writer) = std::mem::replace(&mut self.state, State::Written) else {
+            return Ok(());
+        };
+        let file = writer.finish(receipt)?.into_inner()?;
+        file.persist(&self.path)?;
+        Ok(())
+    }
+}
+
+fn temporary(path: &Path) -> io::Result<NamedTempFile> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    tempfile::Builder::new()
+        .prefix(".packhorse-receipt-")
+        // As any new file: what the umask leaves of it.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use packhorse_transfer::{Receipt, StageTimes};
+
+    use super::*;
+
+    fn connected() -> Event {
+        Event::Connected {
+            peer: "192.0.2.1:5".parse().unwrap(),
+            name: String::new(),
+            protection: String::new(),
+        }
+    }
+
+    fn done() -> Event {
+        Event::Done(Receipt {
+            files: 0,
+            directories: 0,
+            symlinks: 0,
+            bytes: 0,
+            kept: 0,
+            failed: 0,
+            root: [0; 32],
+            elapsed: Duration::ZERO,
+            sender: StageTimes::default(),
+            receiver: StageTimes::default(),
+        })
+    }
+
+    #[test]
+    fn a_receipt_appears_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.json");
+        let mut output = ReceiptOutput::open(&path).unwrap();
+        output.event(&connected());
+        assert!(!path.exists());
+        output.event(&connected());
+        output.event(&done());
+        let text = fs::read(&path).unwrap();
+        packhorse_transfer::receipt_file::read(&text[..], &mut |_, _| ()).unwrap();
+        output.event(&connected());
+        drop(output);
+        assert_eq!(fs::read(&path).unwrap(), text);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_shows_at_once() {
+        assert!(ReceiptOutput::open(Path::new("/nonexistent/r.json")).is_err());
+        assert!(ReceiptOutput::open(Path::new("/dev/null")).is_err());
+    }
+}

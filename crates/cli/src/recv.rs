@@ -1,0 +1,140 @@
+//! `packhorse recv`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use packhorse_transfer::{
+    CodeReason, DEFAULT_PORT, Escaped, Event, Existing, Limits, ReceiveOptions, ReceiveSecurity,
+    Sessions, local_addresses, receive,
+};
+
+use crate::args::{Insecure, Recv};
+use crate::report::{Exit, Failure, shown};
+use crate::ui::Ui;
+use crate::watcher::Watcher;
+use crate::{code, run};
+
+pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
+    let security = match args.insecure {
+        Some(Insecure::Loopback) => ReceiveSecurity::Insecure,
+        Some(Insecure::Anywhere) => ReceiveSecurity::InsecureAnywhere,
+        None => match code::given(args.code_file.as_deref())? {
+            Some(code) => ReceiveSecurity::Given(code),
+            None => ReceiveSecurity::Generate,
+        },
+    };
+    let watcher = Watcher::new(ui, &args.records)?;
+    let invitation = Invitation::new(ui, &args.dir, &security);
+    let options = ReceiveOptions {
+        directory: args.dir,
+        listen: args.listen,
+        security,
+        sessions: if args.keep { Sessions::Many } else { Sessions::One },
+        existing: if args.keep_existing { Existing::Keep } else { Existing::Replace },
+        limits: Limits::default(),
+    };
+    let observer = watcher.observer(move |event| invitation.show(event));
+    let result = run::transfer(|cancel| receive(options, observer, cancel))?;
+    watcher.finish(result)
+}
+
+/// What a person needs to know to send here.
+struct Invitation {
+    ui: Ui,
+    directory: String,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    NewCode,
+    GivenCode,
+    Insecure,
+}
+
+impl Invitation {
+    fn new(ui: &Ui, directory: &Path, security: &ReceiveSecurity) -> Self {
+        let absolute = std::path::absolute(directory);
+        Self {
+            ui: ui.clone(),
+            directory: shown(absolute.as_deref().unwrap_or(directory)),
+            kind: match security {
+                ReceiveSecurity::Generate => Kind::NewCode,
+                ReceiveSecurity::Given(_) => Kind::GivenCode,
+                ReceiveSecurity::Insecure | ReceiveSecurity::InsecureAnywhere => Kind::Insecure,
+            },
+        }
+    }
+
+    fn show(&self, event: &Event) {
+        match event {
+            Event::Listening { addresses } => self.show_addresses(addresses),
+            Event::Code { code, reason } if self.kind == Kind::NewCode => {
+                match reason {
+                    CodeReason::First => {}
+                    CodeReason::Burnt => self.ui.always("The last code is burnt. A new one:"),
+                    CodeReason::NextSession => self.ui.say("For the next session:"),
+                }
+                let code = Escaped(code.reveal().as_bytes());
+                self.ui.always(format_args!("Code: {code}"));
+            }
+            _ => {}
+        }
+    }
+
+    fn show_addresses(&self, bound: &[SocketAddr]) {
+        let ui = &self.ui;
+        let reachable: Vec<SocketAddr> = bound.iter().copied().flat_map(local_addresses).collect();
+        ui.titled("Receiving into ", &self.directory);
+        let listed: Vec<String> = reachable.iter().map(ToString::to_string).collect();
+        ui.titled("Listening on   ", listed.join(", "));
+        if let Some(first) = reachable.first() {
+            ui.titled("To send here:  ", command(*first, self.kind));
+        }
+        match self.kind {
+            Kind::NewCode => {}
+            Kind::GivenCode => ui.say("The code is the one given."),
+            Kind::Insecure => ui.warn(
+                "no encryption and no authentication: whoever reaches this address can send",
+            ),
+        }
+    }
+}
+
+/// The exact command for the other side.
+fn command(address: SocketAddr, kind: Kind) -> String {
+    let insecure = if kind == Kind::Insecure { "--insecure " } else { "" };
+    let to = match (address, address.port()) {
+        (SocketAddr::V4(address), DEFAULT_PORT) => address.ip().to_string(),
+        (SocketAddr::V6(address), DEFAULT_PORT) if address.scope_id() == 0 => {
+            format!("[{}]", address.ip())
+        }
+        _ => address.to_string(),
+    };
+    format!("packhorse send {insecure}PATH... {to}")
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_transfer::Destination;
+
+    use super::*;
+
+    #[test]
+    fn the_command_can_be_pasted() {
+        for (address, to) in [
+            ("192.0.2.1:7225", "192.0.2.1"),
+            ("192.0.2.1:80", "192.0.2.1:80"),
+            ("[2001:db8::1]:7225", "[2001:db8::1]"),
+            ("[fe80::1%2]:7225", "[fe80::1%2]:7225"),
+        ] {
+            let address = address.parse().unwrap();
+            let pasted = command(address, Kind::NewCode);
+            assert_eq!(pasted, format!("packhorse send PATH... {to}"));
+            let read_back: Destination = to.parse().unwrap();
+            assert_eq!(read_back.port, address.port());
+        }
+        let insecure = command("127.0.0.1:7225".parse().unwrap(), Kind::Insecure);
+        assert_eq!(insecure, "packhorse send --insecure PATH... 127.0.0.1");
+    }
+}

@@ -1,0 +1,158 @@
+//! All output: data on standard output, talk on standard error.
+//!
+//! Nothing else in this program prints. What goes in is plain text of ours; names and texts from disks
+//! and peers are escaped before, by their own `Display` or by [`Escaped`](packhorse_transfer::Escaped).
+
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use clap::ColorChoice;
+use indicatif::ProgressBar;
+
+use crate::args::Talk;
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();
+const STRONG: Style = Style::new().bold();
+
+/// The one place where output goes; clones share it.
+#[derive(Clone)]
+pub(crate) struct Ui(Arc<Shared>);
+
+struct Shared {
+    volume: Volume,
+    terminal: bool,
+    streams: Mutex<Streams>,
+}
+
+struct Streams {
+    out: AutoStream<io::Stdout>,
+    err: AutoStream<io::Stderr>,
+    /// What is drawn at the bottom of the terminal, and must step aside for a line of text.
+    bar: Option<ProgressBar>,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Volume {
+    /// Only what is wrong.
+    Quiet,
+    /// What a person wants to know.
+    Normal,
+    /// Every file.
+    Verbose,
+    /// Everything.
+    Everything,
+}
+
+impl Ui {
+    pub(crate) fn new(talk: &Talk) -> Self {
+        let choice = match talk.color {
+            ColorChoice::Auto => anstream::ColorChoice::Auto,
+            ColorChoice::Always => anstream::ColorChoice::Always,
+            ColorChoice::Never => anstream::ColorChoice::Never,
+        };
+        let volume = match (talk.quiet, talk.verbose) {
+            (true, _) => Volume::Quiet,
+            (false, 0) => Volume::Normal,
+            (false, 1) => Volume::Verbose,
+            (false, _) => Volume::Everything,
+        };
+        Self(Arc::new(Shared {
+            volume,
+            terminal: io::stderr().is_terminal(),
+            streams: Mutex::new(Streams {
+                out: AutoStream::new(io::stdout(), choice),
+                err: AutoStream::new(io::stderr(), choice),
+                bar: None,
+            }),
+        }))
+    }
+
+    pub(crate) fn volume(&self) -> Volume {
+        self.0.volume
+    }
+
+    /// Whether talk goes to a person's terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.0.terminal
+    }
+
+    /// A line of talk, unless quiet.
+    pub(crate) fn say(&self, line: impl fmt::Display) {
+        self.at(Volume::Normal, line);
+    }
+
+    /// A line of talk for those who asked for `volume`.
+    pub(crate) fn at(&self, volume: Volume, line: impl fmt::Display) {
+        if self.0.volume >= volume {
+            self.line(&line);
+        }
+    }
+
+    /// A line that nobody may miss, quiet or not: a code, say.
+    pub(crate) fn always(&self, line: impl fmt::Display) {
+        self.line(&line);
+    }
+
+    /// A line with a word in bold before it, unless quiet.
+    pub(crate) fn titled(&self, title: &str, line: impl fmt::Display) {
+        self.say(format_args!("{STRONG}{title}{STRONG:#}{line}"));
+    }
+
+    /// Something that is wrong, while the rest goes on.
+    pub(crate) fn warn(&self, line: impl fmt::Display) {
+        self.line(&format_args!("{WARNING}warning:{WARNING:#} {line}"));
+    }
+
+    /// What ended the program. For `report` alone.
+    pub(crate) fn error(&self, line: impl fmt::Display) {
+        self.line(&format_args!("{ERROR}error:{ERROR:#} {line}"));
+    }
+
+    /// What to do next. For `report` alone.
+    pub(crate) fn hint(&self, line: impl fmt::Display) {
+        self.line(&format_args!("  {HINT}try:{HINT:#} {line}"));
+    }
+
+    /// A line of data on standard output.
+    ///
+    /// # Errors
+    /// Nobody reads it any more, or it cannot be stored: the caller should stop.
+    pub(crate) fn data(&self, line: impl fmt::Display) -> io::Result<()> {
+        let mut streams = self.streams();
+        writeln!(streams.out, "{line}")
+    }
+
+    /// Data on standard output that is complete as it is.
+    ///
+    /// # Errors
+    /// As for [`data`](Self::data).
+    pub(crate) fn raw_data(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut streams = self.streams();
+        streams.out.as_inner().lock().write_all(bytes)?;
+        streams.out.flush()
+    }
+
+    /// Keeps lines of text above `bar` from now on.
+    pub(crate) fn attach(&self, bar: Option<ProgressBar>) {
+        self.streams().bar = bar;
+    }
+
+    fn line(&self, line: &dyn fmt::Display) {
+        let Streams { err, bar, .. } = &mut *self.streams();
+        // Nobody to talk to is no reason to stop.
+        match bar {
+            Some(bar) => drop(bar.suspend(|| writeln!(err, "{line}"))),
+            None => drop(writeln!(err, "{line}")),
+        }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

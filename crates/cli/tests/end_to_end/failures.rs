@@ -1,0 +1,181 @@
+//! Sources that fail, and disks that are full: said by name, and the rest goes on.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::harness::compare::{assert_nothing_left_over, is_earlier_state};
+use crate::harness::surroundings::{SmallDisk, is_root, works};
+use crate::harness::{CODE, Ended, Ground, Packhorse, assert_same_file, not_shown, transfer};
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn missing_source_is_named() {
+    let ground = Ground::new();
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let missing = ground.source().join("missing");
+    let sender = Packhorse::send(&[&missing], &receiver.address()).run();
+    sender.expect_code_in(&[1, 5]).expect_says("missing");
+}
+
+#[test]
+fn unreadable_file_fails_by_name_rest_arrives() {
+    // Not in the target directory: whoever sends here may not be allowed to enter that.
+    let ground = Ground::within(&std::env::temp_dir());
+    ground.source_file("tree/secret", "not for everybody");
+    ground.source_file("tree/closed/inside", "not for everybody");
+    let good = ground.source_file("tree/good", "content");
+    for closed in ["tree/secret", "tree/closed"] {
+        let path = ground.source().join(closed);
+        fs::set_permissions(path, Permissions::from_mode(0o000)).expect("a mode");
+    }
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let address = receiver.address();
+    let Some(sender) = send_without_privileges(&ground, "tree", &address) else {
+        return not_shown(
+            "unreadable_file_fails_by_name_rest_arrives",
+            "root reads every file, and there is no working setpriv to stop being root",
+        );
+    };
+    sender
+        .expect_code(1)
+        .expect_says("tree/secret")
+        .expect_says("tree/closed");
+    receiver.wait().expect_code(1);
+    assert_same_file(&good, &ground.destination().join("tree/good"));
+    let failed = sender.events_named("failed");
+    assert!(
+        failed
+            .iter()
+            .any(|event| event["path"].as_str().is_some_and(|p| p.contains("secret")))
+    );
+}
+
+/// Sends as somebody whom permissions hold; `None` where that cannot be.
+fn send_without_privileges(ground: &Ground, source: &str, address: &str) -> Option<Ended> {
+    let source = ground.source().join(source);
+    if !is_root() {
+        return Some(Packhorse::send(&[&source], address).run());
+    }
+    let program = ground.path().join("packhorse");
+    fs::copy(env!("CARGO_BIN_EXE_packhorse"), &program).expect("a copy");
+    fs::set_permissions(ground.path(), Permissions::from_mode(0o755)).expect("a mode");
+    let nobody = || {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups"]);
+        setpriv.arg(&program);
+        setpriv
+    };
+    works(nobody().arg("--version")).then(|| {
+        let send = Packhorse::from_command(nobody())
+            .arg("send")
+            .args(["--events", "-"]);
+        send.arg(source).arg(address).code(CODE).run()
+    })
+}
+
+#[test]
+fn unreadable_kinds_are_named_and_left_out() {
+    let ground = Ground::new();
+    let good = ground.source_file("tree/good", "content");
+    let fifo = ground.source().join("tree/fifo");
+    assert!(works(Command::new("mkfifo").arg(&fifo)), "mkfifo");
+    let (sender, receiver) = transfer(&[&ground.source().join("tree")], &ground.destination());
+    sender.expect_code(1).expect_says("tree/fifo");
+    receiver.expect_code(1);
+    assert_same_file(&good, &ground.destination().join("tree/good"));
+    assert!(!ground.destination().join("tree/fifo").exists());
+}
+
+#[test]
+fn file_changing_while_read() {
+    let ground = Ground::new();
+    let changing = ground.source_file("tree/changing.log", vec![b'x'; 30 << 20]);
+    let good = ground.source_file("tree/good", "content");
+    let over = AtomicBool::new(false);
+    let (sender, receiver) = std::thread::scope(|scope| {
+        scope.spawn(|| append_until(&changing, &over));
+        let ends = transfer(&[&ground.source().join("tree")], &ground.destination());
+        over.store(true, Ordering::Relaxed);
+        ends
+    });
+    assert_same_file(&good, &ground.destination().join("tree/good"));
+    let arrived = ground.destination().join("tree/changing.log");
+    if sender.code() == Some(0) {
+        receiver.expect_code(0);
+        assert!(
+            is_earlier_state(&arrived, &changing),
+            "a state it never had"
+        );
+    } else {
+        sender
+            .expect_code(1)
+            .expect_says("tree/changing.log")
+            .expect_says("changed");
+        receiver.expect_code(1);
+        assert!(!arrived.exists(), "a file that failed is not there");
+    }
+    assert_nothing_left_over(&ground.destination());
+}
+
+/// Lets a file grow, a little at a time, at most as large as a few others.
+fn append_until(path: &Path, over: &AtomicBool) {
+    let mut file = OpenOptions::new().append(true).open(path).expect("a file");
+    for _ in 0..2_000_000 {
+        if over.load(Ordering::Relaxed) {
+            break;
+        }
+        file.write_all(b"another line of the log\n")
+            .expect("a line");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn disk_full() {
+    let ground = Ground::new();
+    let Some(_disk) = SmallDisk::mount(ground.destination(), "4m") else {
+        return not_shown("disk_full", "mounting a small filesystem needs privileges");
+    };
+    let file = ground.source_file("large.bin", vec![7; 8 << 20]);
+    let (sender, receiver) = transfer(&[&file], &ground.destination());
+    receiver
+        .expect_code(5)
+        .expect_says("large.bin")
+        .expect_says("space");
+    assert_ne!(sender.code(), Some(0), "{}", sender.told());
+    sender.expect_says("space");
+    assert_nothing_left_over(&ground.destination());
+    assert!(!ground.destination().join("large.bin").exists());
+}
+
+#[test]
+fn destination_that_is_a_file_is_refused() {
+    let ground = Ground::new();
+    let file = ground.beside().join("file");
+    File::create(&file).expect("a file");
+    Packhorse::recv(&file)
+        .run()
+        .expect_code(5)
+        .expect_says("beside/file");
+}
+
+#[test]
+fn sparse_file_larger_than_the_disk_ends_as_a_full_disk_does() {
+    let ground = Ground::new();
+    let Some(_disk) = SmallDisk::mount(ground.destination(), "16m") else {
+        return not_shown(
+            "sparse_file_larger_than_the_disk",
+            "mounting needs privileges",
+        );
+    };
+    let file = ground.sparse_file("huge.img", 512 * MIB);
+    let (sender, receiver) = transfer(&[&file], &ground.destination());
+    receiver.expect_code(5).expect_says("huge.img");
+    assert_ne!(sender.code(), Some(0), "{}", sender.told());
+    assert_nothing_left_over(&ground.destination());
+}

@@ -1,0 +1,13 @@
+//! The real binary, over real sockets on loopback, judged by other programs than ours.
+
+mod addresses;
+mod codes;
+mod existing;
+mod failures;
+mod harness;
+mod interrupts;
+mod judges;
+mod output;
+mod receipts;
+mod sources;
+mod trees;

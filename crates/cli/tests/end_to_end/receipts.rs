@@ -1,0 +1,129 @@
+//! What both sides hold in their hands at the end, and what it is good for.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::{Ended, Ground, Packhorse, assert_same_tree, assert_untouched, tree};
+
+/// Sends a small tree, and gives the receipts of sender and receiver.
+fn send_for_receipts(ground: &Ground) -> (PathBuf, PathBuf) {
+    let source = ground.source().join("tree");
+    tree::a_few_files(source.clone());
+    let receipt = |name: &str| ground.beside().join(name);
+    let (at_sender, at_receiver) = (receipt("sender.json"), receipt("receiver.json"));
+    let mut receiver = Packhorse::recv(&ground.destination())
+        .arg("--receipt")
+        .arg(&at_receiver)
+        .start();
+    let sender = Packhorse::send(&[&source], &receiver.address())
+        .arg("--receipt")
+        .arg(&at_sender)
+        .run();
+    sender.expect_code(0);
+    receiver.wait().expect_code(0);
+    (at_sender, at_receiver)
+}
+
+fn verify(ground: &Ground, receipt: &Path) -> Ended {
+    Packhorse::verb("verify")
+        .arg(ground.destination())
+        .arg(receipt)
+        .run()
+}
+
+fn json(path: &Path) -> Value {
+    let text = fs::read_to_string(path).expect("a receipt");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+#[test]
+fn receipts_of_both_sides_agree() {
+    let ground = Ground::new();
+    let (at_sender, at_receiver) = send_for_receipts(&ground);
+    let receipt = json(&at_sender);
+    assert_eq!(receipt, json(&at_receiver));
+    assert_eq!(receipt["files"], 3, "{receipt}");
+    assert_eq!(receipt["bytes"], 300_012, "{receipt}");
+    assert!(
+        receipt["root"]
+            .as_str()
+            .is_some_and(|root| root.len() == 64),
+        "{receipt}"
+    );
+}
+
+#[test]
+fn verify_passes_then_names_the_altered_file() {
+    let ground = Ground::new();
+    let (_, receipt) = send_for_receipts(&ground);
+    verify(&ground, &receipt).expect_code(0);
+    let altered = ground.destination().join("tree/inner/numbers.bin");
+    let mut content = fs::read(&altered).expect("a file");
+    content[150_000] ^= 1;
+    fs::write(&altered, content).expect("a file");
+    let verified = verify(&ground, &receipt);
+    verified.expect_code_in(&[1, 6]);
+    let said = verified.told();
+    assert!(said.contains("tree/inner/numbers.bin"), "{said}");
+    assert!(!said.contains("hello.txt"), "{said}");
+}
+
+#[test]
+fn verify_names_what_is_missing() {
+    let ground = Ground::new();
+    let (receipt, _) = send_for_receipts(&ground);
+    fs::remove_file(ground.destination().join("tree/hello.txt")).expect("a file");
+    let verified = verify(&ground, &receipt);
+    verified.expect_code_in(&[1, 6]);
+    assert!(
+        verified.told().contains("tree/hello.txt"),
+        "{}",
+        verified.told()
+    );
+}
+
+#[test]
+fn verify_without_a_receipt_says_so() {
+    let ground = Ground::new();
+    let nonsense = ground.beside().join("nonsense.json");
+    fs::write(&nonsense, "{\"v\": ").expect("a file");
+    verify(&ground, &nonsense)
+        .expect_code_in(&[2, 5])
+        .expect_says("nonsense.json");
+    let missing = ground.beside().join("missing.json");
+    verify(&ground, &missing)
+        .expect_code_in(&[2, 5])
+        .expect_says("missing.json");
+}
+
+#[test]
+fn demo_runs_and_cleans_up() {
+    let ground = Ground::new();
+    let source = ground.source().join("tree");
+    tree::a_few_files(source.clone());
+    let copy = ground.path().join("copy");
+    tree_copy(&source, &copy);
+    let demo = Packhorse::verb("demo")
+        .arg("--path")
+        .arg(&source)
+        .env("TMPDIR", ground.beside())
+        .run();
+    demo.expect_code(0);
+    assert_untouched(&ground.beside());
+    assert_same_tree(&copy, &source);
+    assert!(
+        demo.told().contains("BLAKE3") || demo.told().contains("root"),
+        "{}",
+        demo.told()
+    );
+}
+
+fn tree_copy(source: &Path, copy: &Path) {
+    let copied = std::process::Command::new("cp")
+        .arg("--archive")
+        .args([source, copy])
+        .status();
+    assert!(copied.expect("cp").success());
+}

@@ -1,0 +1,189 @@
+//! One example of each message, as bytes. They stand in `docs/protocol.md` too.
+
+use super::*;
+
+fn one_of_each_kind() -> Vec<Entry> {
+    let modified = Timestamp::new(1_700_000_000, 5).unwrap();
+    let entry = |path: &[u8], mode, kind| Entry {
+        path: RelativePath::parse(path).unwrap(),
+        kind,
+        metadata: Metadata {
+            mode: Mode::from_st_mode(mode),
+            modified,
+        },
+    };
+    let target = LinkTarget::new(b"../b").unwrap();
+    vec![
+        entry(b"a", 0o755, Kind::Directory),
+        entry(b"a/l", 0o777, Kind::Symlink { target }),
+        entry(b"a/s", 0o600, Kind::File { size: None }),
+        entry(b"b", 0o644, Kind::File { size: Some(1700) }),
+    ]
+}
+
+const TIMES: Times = Times {
+    read: 1,
+    hash: 2,
+    encrypt: 3,
+    network: 4,
+    write: 5,
+    idle: 1_000_000,
+};
+
+fn greetings() -> Vec<(Message, &'static str)> {
+    vec![
+        (
+            Message::Hello {
+                suites: vec![1, 2],
+                share: Some([0x11; 32]),
+                name: Text::new("dray"),
+            },
+            "0100002ea3004201020158201111111111111111111111111111111111111111111111111111111111111111026464726179",
+        ),
+        (
+            Message::Welcome {
+                suite: 1,
+                share: Some([0x22; 32]),
+                name: Text::new("stable"),
+            },
+            "0200002ea3000101582022222222222222222222222222222222222222222222222222222222222222220266737461626c65",
+        ),
+        (Message::Confirm { tag: [0x33; 64] }, "03000044a100584033333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333"),
+        (
+            Message::Offer {
+                subdirectory: Some(RelativePath::parse(b"in/box").unwrap()),
+            },
+            "04000009a10046696e2f626f78",
+        ),
+        (
+            Message::Accept {
+                session: [0x44; 16],
+                window: WindowSize {
+                    entries: 4096,
+                    bytes: 2 << 20,
+                },
+                lanes: 16,
+            },
+            "0500001fa400504444444444444444444444444444444401191000021a002000000310",
+        ),
+    ]
+}
+
+fn entries() -> Vec<(Message, &'static str)> {
+    let metadata = one_of_each_kind()[0].metadata;
+    vec![
+        (
+            Message::Entries {
+                first: 0,
+                entries: one_of_each_kind(),
+            },
+            "0600005ba200000184a50041610101021901ed031a6553f1000405a60043612f6c0103021901ff031a6553f100040506442e2e2f62a50043612f73010202190180031a6553f1000405a60041620102021901a4031a6553f1000405051906a4",
+        ),
+        (Message::EntriesEnd { count: 4 }, "07000003a10004"),
+        (
+            Message::Revise {
+                number: 3,
+                attempt: 1,
+                size: Some(1701),
+                metadata,
+            },
+            "08000015a600030101021901ed031a6553f1000405051906a5",
+        ),
+        (
+            Message::Withdraw {
+                number: 2,
+                failure: Failure::new(FailureClass::Changed, "it changed twice"),
+            },
+            "09000017a30002010202706974206368616e676564207477696365",
+        ),
+        (
+            Message::Settled {
+                runs: vec![(0, 2), (300, 1)],
+            },
+            "0a000009a10084000219012c01",
+        ),
+        (Message::Kept { number: 3 }, "0b000003a10003"),
+        (
+            Message::Failed {
+                number: 3,
+                failure: Failure::new(FailureClass::Denied, "permission denied"),
+            },
+            "0c000018a30003010402717065726d697373696f6e2064656e696564",
+        ),
+    ]
+}
+
+fn endings() -> Vec<(Message, &'static str)> {
+    vec![
+        (
+            Message::Progress(Counters {
+                bytes: 70_000,
+                files: 3,
+                bytes_known: 5_000_000_000,
+                files_known: 24,
+            }),
+            "0d000016a4001a000111700103021b000000012a05f200031818",
+        ),
+        (
+            Message::Close {
+                root: [0x55; 32],
+                unlisted: 1,
+                times: TIMES,
+            },
+            "0e000038a30058205555555555555555555555555555555555555555555555555555555555555555010102a600010102020303040405051a000f4240",
+        ),
+        (
+            Message::Receipt {
+                root: [0x55; 32],
+                totals: Totals {
+                    files: 1,
+                    directories: 1,
+                    symlinks: 1,
+                    bytes: 1701,
+                    kept: 0,
+                    failed: 2,
+                },
+                elapsed: 250_000_000,
+                sender: TIMES,
+                receiver: Times::default(),
+            },
+            "0f00005aa5005820555555555555555555555555555555555555555555555555555555555555555501a6000101010201031906a504000502021a0ee6b28003a600010102020303040405051a000f424004a6000001000200030004000500",
+        ),
+        (Message::Bye, "10000001a0"),
+        (
+            Message::Abort {
+                code: AbortCode::StorageFull,
+                text: Text::new("no space left"),
+            },
+            "11000012a20004016d6e6f207370616365206c656674",
+        ),
+    ]
+}
+
+/// Each message, and its bytes in hexadecimal with its header.
+pub(super) fn goldens() -> Vec<(Message, &'static str)> {
+    [greetings(), entries(), endings()].concat()
+}
+
+fn hex(message: &Message) -> String {
+    let mut out = Vec::new();
+    message.encode(&mut out);
+    out.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn every_message_has_its_golden_bytes() {
+    for (message, golden) in goldens() {
+        assert_eq!(hex(&message), golden);
+    }
+}
+
+/// What the specification prints is what is spoken.
+#[test]
+fn the_specification_shows_the_golden_bytes() {
+    let pages = include_str!("../../../../../docs/protocol.md");
+    let pages: String = pages.split_whitespace().collect();
+    for (message, golden) in goldens() {
+        assert!(pages.contains(golden), "{golden} of {message:?}");
+    }
+}

@@ -1,0 +1,30 @@
+//! Two peers, one thread, a clock and links moved by hand.
+//!
+//! | module | what it tests |
+//! |---|---|
+//! | `sessions` | whole sessions, cut and ordered by chance |
+//! | `races` | what may cross on its way |
+//! | `timers` | silence, deadlines, progress |
+//! | `endings` | abort and close |
+//! | `receiver_refuses`, `sender_refuses` | each rule, broken by hand |
+//! | `hostile` | bytes of an attacker |
+//! | `lanes` | content through records, extents and trees |
+//!
+//! A session that fails prints its seed; `PACKHORSE_SEED=n` plays that one alone.
+
+mod by_hand;
+mod dice;
+mod link;
+mod play;
+mod receiving_side;
+mod sending_side;
+mod tree;
+
+mod endings;
+mod hostile;
+mod lanes;
+mod races;
+mod receiver_refuses;
+mod sender_refuses;
+mod sessions;
+mod timers;

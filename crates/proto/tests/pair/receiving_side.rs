@@ -1,0 +1,203 @@
+//! What drives a [`Receiver`] in these tests: storage and lanes, by chance.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use packhorse_proto::entry::{Entry, EntryNumber, Kind};
+use packhorse_proto::limits::Limits;
+use packhorse_proto::message::{
+    AbortCode, Counters, ENTRY_OVERHEAD, Failure, FailureClass, Text,
+};
+use packhorse_proto::receiver::{Authentication, Handover, Receiver, ReceiverEvent};
+use packhorse_proto::sender::has_content;
+use packhorse_proto::window::{Content, Finished, Outcome};
+
+use crate::dice::Dice;
+use crate::link::{Carried, Lane};
+use crate::sending_side::{RECEIVER_TAG, SENDER_TAG, TIMES};
+
+pub(crate) const SESSION: [u8; 16] = [0x1d; 16];
+
+/// An entry that the receiver has given no outcome to.
+#[derive(Debug)]
+struct Unsettled {
+    entry: Entry,
+    attempt: u8,
+    arrived: Option<Content>,
+}
+
+/// An answer that the caller gives when it likes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Accept,
+    Receipt,
+}
+
+#[derive(Debug)]
+pub(crate) struct ReceivingSide {
+    pub(crate) machine: Receiver,
+    limits: Limits,
+    due: Option<Due>,
+    listed: u64,
+    unsettled: BTreeMap<EntryNumber, Unsettled>,
+    pub(crate) finished: Vec<Finished>,
+    pub(crate) manifest_ended: bool,
+    pub(crate) handover: Option<Handover>,
+    pub(crate) goodbye: bool,
+    pub(crate) aborted: Option<(AbortCode, Text)>,
+    pub(crate) peer_progress: Vec<Counters>,
+}
+
+impl ReceivingSide {
+    pub(crate) fn new(limits: Limits, authentication: Authentication) -> Self {
+        Self {
+            machine: Receiver::new(limits.clone(), authentication, Duration::ZERO),
+            limits,
+            due: None,
+            listed: 0,
+            unsettled: BTreeMap::new(),
+            finished: Vec::new(),
+            manifest_ended: false,
+            handover: None,
+            goodbye: false,
+            aborted: None,
+            peer_progress: Vec::new(),
+        }
+    }
+
+    pub(crate) fn drain(&mut self, now: Duration) {
+        while let Some(event) = self.machine.poll_event() {
+            match event {
+                ReceiverEvent::Hello { suites, share, .. } => {
+                    let suite = suites.first().copied().unwrap_or(0);
+                    self.machine.welcome(suite, share.map(|_| [7; 32]), "stable");
+                }
+                ReceiverEvent::Confirm { tag } => {
+                    if tag == SENDER_TAG {
+                        self.machine.authenticated(RECEIVER_TAG, now);
+                    } else {
+                        self.machine.abort(AbortCode::WrongCode, "");
+                    }
+                }
+                ReceiverEvent::Offered { .. } => self.due = Some(Due::Accept),
+                ReceiverEvent::Complete => self.due = Some(Due::Receipt),
+                ReceiverEvent::ManifestEnded => self.manifest_ended = true,
+                ReceiverEvent::Finished(finished) => self.finished.push(finished),
+                ReceiverEvent::PeerProgress(counters) => self.peer_progress.push(counters),
+                ReceiverEvent::Goodbye => self.goodbye = true,
+                ReceiverEvent::Aborted { code, text } => self.aborted = Some((code, text)),
+                event => self.handle_entry(event),
+            }
+        }
+    }
+
+    fn handle_entry(&mut self, event: ReceiverEvent) {
+        match event {
+            ReceiverEvent::Entry { number, entry } => self.list(number, entry),
+            ReceiverEvent::Revised {
+                number,
+                attempt,
+                size,
+                metadata,
+            } => {
+                let unsettled = self.unsettled.get_mut(&number).unwrap();
+                unsettled.attempt = attempt;
+                unsettled.entry.kind = Kind::File { size };
+                unsettled.entry.metadata = metadata;
+                unsettled.arrived = None;
+            }
+            ReceiverEvent::Withdrawn { number } => {
+                self.unsettled.remove(&number).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The window is counted here once more, from what is known outside of the machine.
+    fn list(&mut self, number: EntryNumber, entry: Entry) {
+        assert_eq!(number, self.listed, "entries come in order");
+        let unfinished = usize::try_from(self.listed).unwrap() - self.finished.len();
+        assert!(unfinished < self.limits.window_entries);
+        let bytes: usize = self.unsettled.values().map(|u| length(&u.entry)).sum();
+        assert!(bytes < self.limits.window_bytes);
+        self.listed += 1;
+        self.unsettled.insert(
+            number,
+            Unsettled {
+                entry,
+                attempt: 0,
+                arrived: None,
+            },
+        );
+    }
+
+    /// One step of storage.
+    pub(crate) fn act(&mut self, dice: &mut Dice) {
+        match self.due.filter(|_| dice.percent(10)) {
+            Some(Due::Accept) => self.machine.accept(SESSION),
+            Some(Due::Receipt) => self.handover = self.machine.receipt(9, TIMES),
+            None => return self.settle_one(dice),
+        }
+        self.due = None;
+    }
+
+    fn settle_one(&mut self, dice: &mut Dice) {
+        let index = dice.within(0..self.unsettled.len().max(1));
+        let Some((&number, unsettled)) = self.unsettled.iter().nth(index) else {
+            return;
+        };
+        let is_file = matches!(unsettled.entry.kind, Kind::File { .. });
+        let (complete, arrived) = (
+            unsettled.arrived.is_some() || !has_content(&unsettled.entry),
+            unsettled.arrived,
+        );
+        match dice.within(0..12) {
+            0 => {
+                let failure = Failure::new(FailureClass::Denied, "not here");
+                self.machine.failed(number, failure);
+            }
+            1 if is_file => self.machine.kept(number),
+            2..12 if complete => self.machine.stored(number, arrived),
+            _ => return,
+        }
+        self.unsettled.remove(&number);
+    }
+
+    /// Takes the next item of a lane, unless it has to wait for the control connection.
+    pub(crate) fn handle_lane(&mut self, lane: &mut Lane) {
+        let Some(&carried) = lane.front() else {
+            return;
+        };
+        let of = carried.of();
+        if of.entry >= self.listed {
+            return;
+        }
+        if let Some(unsettled) = self.unsettled.get_mut(&of.entry) {
+            if of.attempt > unsettled.attempt {
+                return;
+            }
+            if let (true, Carried::Last(_, content)) = (of.attempt == unsettled.attempt, carried) {
+                unsettled.arrived = Some(content);
+            }
+        }
+        lane.pop_front();
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.goodbye
+    }
+
+    /// How many entries had `outcome`.
+    pub(crate) fn count(&self, outcome: impl Fn(&Outcome) -> bool) -> u64 {
+        let finished = self.finished.iter();
+        finished.filter(|entry| outcome(&entry.outcome)).count() as u64
+    }
+}
+
+fn length(entry: &Entry) -> usize {
+    let target = match &entry.kind {
+        Kind::Symlink { target } => target.as_bytes().len(),
+        _ => 0,
+    };
+    ENTRY_OVERHEAD + entry.path.as_bytes().len() + target
+}

@@ -1,0 +1,337 @@
+//! Files on their way in: what lane threads and the placing thread share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use packhorse_proto::control::Violation;
+use packhorse_proto::entry::{EntryNumber, Metadata};
+use packhorse_proto::extent::{ContentTree, ExtentError, ExtentValue};
+use packhorse_proto::message::{Failure, FailureClass};
+use packhorse_proto::path::RelativePath;
+use packhorse_proto::record::Attempt;
+use packhorse_proto::window::Content;
+use packhorse_tree::{Existing, Placed, Temporary};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::placer::Parent;
+use crate::stages::Stages;
+use crate::trouble::{self, Trouble};
+
+/// What threads of a receiver tell its control task.
+///
+/// The channel is not bounded, but what is in it is: by the protocol's window.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// An entry is at its place; with its content where it is a file.
+    Stored(EntryNumber, Option<Content>),
+    /// The file that was there was kept.
+    Kept(EntryNumber),
+    /// An entry could not be stored.
+    Failed(EntryNumber, Failure),
+    /// Nothing more can be stored.
+    Full(String),
+    /// The peer broke a rule on a lane.
+    Violation(Violation),
+    /// A lane ended, in order or not.
+    LaneEnded(std::io::Result<()>),
+}
+
+/// Everything on its way in.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    table: Mutex<Table>,
+    changed: Condvar,
+    pub(crate) reports: UnboundedSender<Report>,
+    pub(crate) existing: Existing,
+    pub(crate) stages: Stages,
+    pub(crate) bytes: AtomicU64,
+    open_files: AtomicUsize,
+    max_open_files: usize,
+    /// How long a lane waits for the manifest.
+    patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    /// Entries below this are placed, or in `files`.
+    announced: EntryNumber,
+    files: HashMap<EntryNumber, Arc<IncomingFile>>,
+    /// The session is over.
+    over: bool,
+}
+
+/// What is known of an entry that a lane has content for.
+pub(crate) enum Lookup {
+    /// Its content is wanted.
+    File(Arc<IncomingFile>),
+    /// It has an outcome, or the content is of an attempt that does not count any more.
+    Unwanted,
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        reports: UnboundedSender<Report>,
+        existing: Existing,
+        max_open_files: usize,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            table: Mutex::default(),
+            changed: Condvar::new(),
+            reports,
+            existing,
+            stages: Stages::default(),
+            bytes: AtomicU64::new(0),
+            open_files: AtomicUsize::new(0),
+            max_open_files,
+            patience,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // Nothing panics while it holds the lock, and the table is whole at every moment.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn report(&self, report: Report) {
+        // The control task is gone only when the session is over.
+        let _ = self.reports.send(report);
+    }
+
+    /// Makes an entry known: lanes may wait for it. `file` where its content is to come.
+    pub(crate) fn announce(&self, number: EntryNumber, file: Option<IncomingFile>) {
+        let mut table = self.lock();
+        table.announced = number + 1;
+        if let Some(file) = file {
+            table.files.insert(number, Arc::new(file));
+        }
+        self.changed.notify_all();
+    }
+
+    /// The file that is on its way, where it is.
+    pub(crate) fn find(&self, number: EntryNumber) -> Option<Arc<IncomingFile>> {
+        self.lock().files.get(&number).map(Arc::clone)
+    }
+
+    /// Puts another attempt in the place of the one before, which is dropped.
+    pub(crate) fn replace(&self, number: EntryNumber, file: IncomingFile) {
+        let before = self.lock().files.insert(number, Arc::new(file));
+        self.changed.notify_all();
+        self.drop_file(before);
+    }
+
+    /// Drops a file and what came of it.
+    pub(crate) fn remove(&self, number: EntryNumber) {
+        let before = self.lock().files.remove(&number);
+        self.drop_file(before);
+    }
+
+    fn drop_file(&self, file: Option<Arc<IncomingFile>>) {
+        if let Some(file) = file
+            && file.lock().temporary.take().is_some()
+        {
+            self.open_files.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Wakes lanes that wait for entries that will never come, and drops what is unfinished.
+    pub(crate) fn end(&self) {
+        let files = {
+            let mut table = self.lock();
+            table.over = true;
+            std::mem::take(&mut table.files)
+        };
+        self.changed.notify_all();
+        files
+            .into_values()
+            .for_each(|file| self.drop_file(Some(file)));
+    }
+
+    /// Waits until the entry, and the attempt at it, is known.
+    pub(crate) fn lookup(&self, of: Attempt) -> Result<Lookup, Violation> {
+        let deadline = Instant::now() + self.patience;
+        let mut table = self.lock();
+        loop {
+            if table.over {
+                return Ok(Lookup::Unwanted);
+            }
+            match table.files.get(&of.entry) {
+                Some(file) if file.attempt == of.attempt => {
+                    return Ok(Lookup::File(Arc::clone(file)));
+                }
+                Some(file) if file.attempt > of.attempt => return Ok(Lookup::Unwanted),
+                None if of.entry < table.announced => return Ok(Lookup::Unwanted),
+                _ => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Violation::Unexpected(
+                    "content of an entry that was never listed",
+                ));
+            }
+            table = self
+                .changed
+                .wait_timeout(table, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+}
+
+/// One attempt at one file.
+#[derive(Debug)]
+pub(crate) struct IncomingFile {
+    pub(crate) number: EntryNumber,
+    pub(crate) attempt: u8,
+    pub(crate) path: RelativePath,
+    pub(crate) metadata: Metadata,
+    pub(crate) parent: Parent,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Debug)]
+struct Progress {
+    size: Option<u64>,
+    temporary: Option<Arc<Temporary>>,
+    tree: ContentTree,
+}
+
+impl IncomingFile {
+    pub(crate) fn new(
+        of: Attempt,
+        path: RelativePath,
+        parent: Parent,
+        size: Option<u64>,
+        metadata: Metadata,
+    ) -> Self {
+        let progress = Mutex::new(Progress {
+            size,
+            temporary: None,
+            tree: ContentTree::new(),
+        });
+        Self {
+            number: of.entry,
+            attempt: of.attempt,
+            path,
+            metadata,
+            parent,
+            progress,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn size(&self) -> Option<u64> {
+        self.lock().size
+    }
+
+    /// The file's temporary, made when its first content comes.
+    pub(crate) fn temporary(&self, inbox: &Inbox) -> Result<Arc<Temporary>, Trouble> {
+        let mut progress = self.lock();
+        if let Some(temporary) = &progress.temporary {
+            return Ok(Arc::clone(temporary));
+        }
+        if inbox.open_files.fetch_add(1, Ordering::Relaxed) >= inbox.max_open_files {
+            inbox.open_files.fetch_sub(1, Ordering::Relaxed);
+            return Err(Trouble::Violation(Violation::Unexpected(
+                "more files at once than this receiver takes",
+            )));
+        }
+        match self.parent.directory().create_file() {
+            Ok(temporary) => Ok(Arc::clone(progress.temporary.insert(Arc::new(temporary)))),
+            Err(error) => {
+                inbox.open_files.fetch_sub(1, Ordering::Relaxed);
+                Err(trouble::of_io(&self.path, &error))
+            }
+        }
+    }
+
+    /// Takes an extent that both sides agree on, and finishes the file where it was the last.
+    pub(crate) fn agree(&self, value: &ExtentValue, inbox: &Inbox) -> Result<(), Trouble> {
+        let mut progress = self.lock();
+        let out_of_bounds = |_: ExtentError| {
+            Trouble::Violation(Violation::Unexpected("an extent that came before"))
+        };
+        progress.tree.insert(value).map_err(out_of_bounds)?;
+        self.finish_if_complete(progress, inbox)
+    }
+
+    /// Takes the end of a stream.
+    pub(crate) fn end(&self, size: u64, inbox: &Inbox) -> Result<(), Trouble> {
+        let mut progress = self.lock();
+        if progress.size.is_some() {
+            return Err(Trouble::Violation(Violation::Unexpected(
+                "an end of a file whose size was known",
+            )));
+        }
+        progress.size = Some(size);
+        self.finish_if_complete(progress, inbox)
+    }
+
+    fn finish_if_complete(
+        &self,
+        mut progress: MutexGuard<'_, Progress>,
+        inbox: &Inbox,
+    ) -> Result<(), Trouble> {
+        let Some(size) = progress.size else {
+            return Ok(());
+        };
+        let root = progress.tree.root(size);
+        let root = root.map_err(|_| {
+            Trouble::Violation(Violation::Unexpected("extents that do not fit the file"))
+        })?;
+        let Some(hash) = root else { return Ok(()) };
+        let temporary = progress.temporary.take();
+        drop(progress);
+        let placed = match temporary {
+            Some(temporary) => {
+                inbox.open_files.fetch_sub(1, Ordering::Relaxed);
+                self.commit(temporary, inbox)?
+            }
+            None => self.store_empty(inbox)?,
+        };
+        inbox.remove(self.number);
+        inbox.report(match placed {
+            Placed::Stored => Report::Stored(self.number, Some(Content { size, hash })),
+            Placed::Kept => Report::Kept(self.number),
+        });
+        Ok(())
+    }
+
+    fn commit(&self, temporary: Arc<Temporary>, inbox: &Inbox) -> Result<Placed, Trouble> {
+        // Lanes let go of it before they say that an extent agrees, so this is the last one.
+        let Some(temporary) = Arc::into_inner(temporary) else {
+            return Err(Trouble::Violation(Violation::Unexpected(
+                "content for a file that is complete",
+            )));
+        };
+        let placed = temporary.commit(self.path.name(), self.metadata, inbox.existing);
+        placed.map_err(|error| trouble::of_place(&self.path, &error))
+    }
+
+    /// Places a file without content.
+    pub(crate) fn store_empty(&self, inbox: &Inbox) -> Result<Placed, Trouble> {
+        let directory = self.parent.directory();
+        let placed = directory.store_file(self.path.name(), &[], self.metadata, inbox.existing);
+        placed.map_err(|error| trouble::of_place(&self.path, &error))
+    }
+
+    /// Gives the file up.
+    pub(crate) fn fail(&self, trouble: Trouble, inbox: &Inbox) {
+        inbox.remove(self.number);
+        trouble.report(self.number, inbox);
+    }
+
+    /// Its bytes arrived different from what the sender hashed.
+    pub(crate) fn unverified(&self, inbox: &Inbox) {
+        let text = "its content changed on the way: the hashes of both sides differ";
+        self.fail(
+            Trouble::Entry(Failure::new(FailureClass::Unverified, text)),
+            inbox,
+        );
+    }
+}

@@ -1,0 +1,271 @@
+//! The thread that makes directories, links and empty files, in the manifest's order.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, JoinHandle};
+
+use packhorse_proto::entry::{Entry, EntryNumber, Kind, Metadata};
+use packhorse_proto::extent::empty_hash;
+use packhorse_proto::message::{Failure, FailureClass};
+use packhorse_proto::path::RelativePath;
+use packhorse_proto::record::Attempt;
+use packhorse_proto::window::Content;
+use packhorse_tree::{Directory, Existing, Made, Placed};
+
+use crate::incoming::{Inbox, IncomingFile, Report};
+use crate::trouble::{self, Trouble};
+
+/// What the control task wants placed.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The next entry.
+    Entry { number: EntryNumber, entry: Entry },
+    /// A file comes anew.
+    Revised {
+        number: EntryNumber,
+        attempt: u8,
+        size: Option<u64>,
+        metadata: Metadata,
+    },
+    /// A file does not come.
+    Withdrawn { number: EntryNumber },
+    /// All entries are listed: directories wait for nothing more.
+    End,
+}
+
+/// A directory that something is placed in.
+#[derive(Debug, Clone)]
+pub(crate) enum Parent {
+    /// The destination itself, whose own metadata is not touched.
+    Destination(Arc<Directory>),
+    /// A directory of the manifest.
+    Listed(Arc<ListedDirectory>),
+}
+
+impl Parent {
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        match self {
+            Self::Destination(directory) => directory,
+            Self::Listed(listed) => &listed.directory,
+        }
+    }
+}
+
+/// A directory of the manifest, whose metadata is set when everything in it is done.
+///
+/// Everything that is on its way into it holds a reference, and so do directories beneath it: when the
+/// last is gone, nothing will touch its modification time any more.
+#[derive(Debug)]
+pub(crate) struct ListedDirectory {
+    number: EntryNumber,
+    directory: Arc<Directory>,
+    path: RelativePath,
+    metadata: Metadata,
+    inbox: Arc<Inbox>,
+    /// Its own parent, kept so that it is finished later.
+    _parent: Parent,
+}
+
+impl Drop for ListedDirectory {
+    fn drop(&mut self) {
+        match self.directory.set_metadata(self.metadata) {
+            Ok(()) => self.inbox.report(Report::Stored(self.number, None)),
+            Err(error) => trouble::of_io(&self.path, &error).report(self.number, &self.inbox),
+        }
+    }
+}
+
+/// A directory on the way from the destination to where the manifest is.
+enum Level {
+    Made(Arc<ListedDirectory>),
+    /// It could not be made: neither can anything in it.
+    Failed,
+}
+
+struct Placer {
+    destination: Arc<Directory>,
+    inbox: Arc<Inbox>,
+    /// The listed directories from the destination down to the one that the last entry was in.
+    levels: Vec<Level>,
+}
+
+/// Starts the thread, which ends when the answer's sender is dropped.
+pub(crate) fn spawn(
+    destination: Arc<Directory>,
+    inbox: Arc<Inbox>,
+) -> io::Result<(Sender<Order>, JoinHandle<()>)> {
+    let (sender, orders) = channel();
+    let placer = Placer {
+        destination,
+        inbox,
+        levels: Vec::new(),
+    };
+    let thread = thread::Builder::new()
+        .name("place".to_owned())
+        .spawn(move || placer.run(&orders))?;
+    Ok((sender, thread))
+}
+
+impl Placer {
+    fn run(mut self, orders: &Receiver<Order>) {
+        for order in orders {
+            match order {
+                Order::Entry { number, entry } => self.place(number, entry),
+                Order::Revised {
+                    number,
+                    attempt,
+                    size,
+                    metadata,
+                } => {
+                    self.revise(
+                        Attempt {
+                            entry: number,
+                            attempt,
+                        },
+                        size,
+                        metadata,
+                    );
+                }
+                Order::Withdrawn { number } => self.inbox.remove(number),
+                Order::End => self.levels.clear(),
+            }
+        }
+    }
+
+    fn place(&mut self, number: EntryNumber, entry: Entry) {
+        self.levels.truncate(entry.path.components().count() - 1);
+        let parent = match self.levels.last() {
+            None => Parent::Destination(Arc::clone(&self.destination)),
+            Some(Level::Made(listed)) => Parent::Listed(Arc::clone(listed)),
+            Some(Level::Failed) => {
+                if matches!(entry.kind, Kind::Directory) {
+                    self.levels.push(Level::Failed);
+                }
+                let failure = Failure::new(FailureClass::Parent, "its directory could not be made");
+                self.inbox.report(Report::Failed(number, failure));
+                return self.inbox.announce(number, None);
+            }
+        };
+        let outcome = match &entry.kind {
+            Kind::Directory => self.place_directory(number, &entry, parent),
+            Kind::Symlink { target } => {
+                let modified = entry.metadata.modified;
+                let placed = parent.directory().make_symlink(
+                    entry.path.name(),
+                    target,
+                    modified,
+                    self.inbox.existing,
+                );
+                placed
+                    .map_err(|error| trouble::of_place(&entry.path, &error))
+                    .map(|placed| {
+                        self.settle(number, placed, None);
+                        None
+                    })
+            }
+            Kind::File { size } => Ok(self.expect_file(
+                Attempt {
+                    entry: number,
+                    attempt: 0,
+                },
+                *size,
+                &entry,
+                parent,
+            )),
+        };
+        let file = outcome.unwrap_or_else(|trouble| {
+            trouble.report(number, &self.inbox);
+            None
+        });
+        self.inbox.announce(number, file);
+    }
+
+    fn place_directory(
+        &mut self,
+        number: EntryNumber,
+        entry: &Entry,
+        parent: Parent,
+    ) -> Result<Option<IncomingFile>, Trouble> {
+        match parent.directory().make_child(entry.path.name()) {
+            Ok((directory, made)) => {
+                if made == Made::Existing {
+                    directory.open_to_owner();
+                }
+                let (directory, inbox) = (Arc::new(directory), Arc::clone(&self.inbox));
+                let (path, metadata) = (entry.path.clone(), entry.metadata);
+                let listed = ListedDirectory {
+                    number,
+                    directory,
+                    path,
+                    metadata,
+                    inbox,
+                    _parent: parent,
+                };
+                self.levels.push(Level::Made(Arc::new(listed)));
+                Ok(None)
+            }
+            Err(error) => {
+                self.levels.push(Level::Failed);
+                Err(trouble::of_place(&entry.path, &error))
+            }
+        }
+    }
+
+    fn settle(&self, number: EntryNumber, placed: Placed, content: Option<Content>) {
+        self.inbox.report(match placed {
+            Placed::Stored => Report::Stored(number, content),
+            Placed::Kept => Report::Kept(number),
+        });
+    }
+
+    /// Expects a file's content, or places it where there is none to expect.
+    fn expect_file(
+        &self,
+        of: Attempt,
+        size: Option<u64>,
+        entry: &Entry,
+        parent: Parent,
+    ) -> Option<IncomingFile> {
+        let keep = self.inbox.existing == Existing::Keep;
+        if keep && parent.directory().holds(entry.path.name()) {
+            self.inbox.report(Report::Kept(of.entry));
+            return None;
+        }
+        let file = IncomingFile::new(of, entry.path.clone(), parent, size, entry.metadata);
+        if size != Some(0) {
+            return Some(file);
+        }
+        self.place_empty(&file);
+        None
+    }
+
+    fn place_empty(&self, file: &IncomingFile) {
+        match file.store_empty(&self.inbox) {
+            Ok(placed) => {
+                let content = Content {
+                    size: 0,
+                    hash: empty_hash(),
+                };
+                self.settle(file.number, placed, Some(content));
+            }
+            Err(trouble) => trouble.report(file.number, &self.inbox),
+        }
+    }
+
+    fn revise(&self, of: Attempt, size: Option<u64>, metadata: Metadata) {
+        // A file that is gone has its outcome, which the control task knows of or will.
+        let Some(before) = self.inbox.find(of.entry) else {
+            return;
+        };
+        let (path, parent) = (before.path.clone(), before.parent.clone());
+        drop(before);
+        let file = IncomingFile::new(of, path, parent, size, metadata);
+        if size == Some(0) {
+            self.inbox.remove(of.entry);
+            self.place_empty(&file);
+        } else {
+            self.inbox.replace(of.entry, file);
+        }
+    }
+}

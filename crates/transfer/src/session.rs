@@ -1,0 +1,433 @@
+//! One session of the receiver: a control task, a placing thread and lane threads.
+
+use std::io;
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering as Atomic;
+use std::sync::mpsc::Sender;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use packhorse_proto::entry::Kind;
+use packhorse_proto::escape::Escaped;
+use packhorse_proto::message::Counters;
+use packhorse_proto::path::RelativePath;
+use packhorse_proto::receiver::{Receiver, ReceiverEvent};
+use packhorse_proto::window::Outcome;
+use packhorse_tree::{Directory, Existing};
+use packhorse_trust::Opener;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+
+use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::event::{Event, Observer, Progress};
+use crate::greeting::{Authenticated, BUSY};
+use crate::handshake::protection;
+use crate::incoming::{Inbox, Report};
+use crate::lane_in::LaneIn;
+use crate::placer::{self, Order};
+use crate::receipt::Receipt;
+use crate::receive::{ActiveSession, Reception};
+use crate::send::{LAST_WORDS, PROGRESS_EVERY, tell_finished};
+use crate::stages::nanoseconds;
+use crate::wire::{Turn, Wire};
+
+/// Where a session's tree goes.
+pub(crate) struct Setting {
+    pub(crate) destination: Arc<Directory>,
+    pub(crate) directory: PathBuf,
+    pub(crate) reception: Arc<Reception>,
+    pub(crate) existing: Existing,
+}
+
+/// A lane that has proved that it belongs to the session.
+pub(crate) struct LaneArrival {
+    pub(crate) stream: TcpStream,
+    pub(crate) opener: Option<Opener>,
+}
+
+struct Session {
+    setting: Setting,
+    wire: Wire,
+    plaintext: Vec<u8>,
+    proto: Receiver,
+    started: Instant,
+    authenticated_at: Instant,
+    inbox: Arc<Inbox>,
+    reports: UnboundedReceiver<Report>,
+    arrivals: UnboundedReceiver<LaneArrival>,
+    /// Gone once the manifest is complete.
+    orders: Option<Sender<Order>>,
+    threads: Vec<JoinHandle<()>>,
+    /// The lanes' sockets, to end threads that wait in them.
+    lane_sockets: Vec<TcpStream>,
+    /// Why a lane broke; the control connection may yet say what is behind it.
+    lane_failure: Option<(Error, Instant)>,
+    known: Counters,
+    walked: bool,
+    files_done: u64,
+    current: Option<RelativePath>,
+    receipt: Option<Receipt>,
+    said_goodbye: bool,
+}
+
+/// Serves a session to its end.
+pub(crate) async fn run(
+    setting: Setting,
+    authenticated: Authenticated,
+    observer: &mut Observer,
+    cancel: &Cancel,
+) -> Result<Receipt, Error> {
+    let Authenticated {
+        wire,
+        plaintext,
+        proto,
+        started,
+        peer,
+        name,
+        suite,
+        keys,
+    } = authenticated;
+    observer(&Event::Connected {
+        peer,
+        name,
+        protection: protection(suite).to_owned(),
+    });
+    let (report_to, reports) = mpsc::unbounded_channel();
+    let (lanes, arrivals) = mpsc::unbounded_channel();
+    let limits = &setting.reception.limits;
+    let inbox = Arc::new(Inbox::new(
+        report_to,
+        setting.existing,
+        limits.open_files,
+        limits.silence,
+    ));
+    let mut session = Session {
+        setting,
+        wire,
+        plaintext,
+        proto,
+        started,
+        authenticated_at: Instant::now(),
+        inbox,
+        reports,
+        arrivals,
+        orders: None,
+        threads: Vec::new(),
+        lane_sockets: Vec::new(),
+        lane_failure: None,
+        known: Counters::default(),
+        walked: false,
+        files_done: 0,
+        current: None,
+        receipt: None,
+        said_goodbye: false,
+    };
+    let mut id = [0; 16];
+    let opened = draw(&mut id).map(|()| {
+        let active = ActiveSession {
+            id,
+            keys,
+            suite,
+            lanes,
+            lanes_opened: 0,
+        };
+        session.setting.reception.begin(active)
+    });
+    let outcome = match opened {
+        Ok(true) => session.run(id, observer, cancel).await,
+        Ok(false) => {
+            session.proto.abort(BUSY.0, BUSY.1);
+            Err(Error::Refused(packhorse_proto::preface::Refusal::Busy))
+        }
+        Err(error) => Err(error),
+    };
+    session.end(outcome, observer).await
+}
+
+/// Fills `bytes` with randomness.
+fn draw(bytes: &mut [u8; 16]) -> Result<(), Error> {
+    use rustix::rand::{GetRandomFlags, getrandom};
+    let failed = |error: rustix::io::Errno| Error::Resources {
+        what: "randomness",
+        error: error.into(),
+    };
+    // The kernel gives up to 256 bytes whole (getrandom(2)).
+    rustix::io::retry_on_intr(|| getrandom(&mut bytes[..], GetRandomFlags::empty()))
+        .map_err(failed)?;
+    Ok(())
+}
+
+impl Session {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    async fn run(
+        &mut self,
+        id: [u8; 16],
+        observer: &mut Observer,
+        cancel: &Cancel,
+    ) -> Result<Receipt, Error> {
+        let mut ticks = interval(PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.handle_plaintext()?;
+        loop {
+            while let Some(event) = self.proto.poll_event() {
+                self.handle_event(event, id, observer)?;
+            }
+            self.transmit()?;
+            if self.said_goodbye
+                && let Some(receipt) = self.receipt.take()
+            {
+                return Ok(receipt);
+            }
+            let timeout_at = self.started + self.proto.poll_timeout().unwrap_or(LAST_WORDS);
+            let lane_deadline = self.lane_failure.as_ref().map(|(_, at)| *at);
+            tokio::select! {
+                turn = self.wire.turn(&mut self.plaintext) => self.handle_turn(turn)?,
+                Some(report) = self.reports.recv() => {
+                    self.handle_report(report)?;
+                    // What else is there goes into the same message.
+                    while let Ok(report) = self.reports.try_recv() {
+                        self.handle_report(report)?;
+                    }
+                }
+                Some(arrival) = self.arrivals.recv() => self.open_lane(arrival)?,
+                _ = ticks.tick() => self.tell_progress(observer),
+                () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
+                () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
+                    return Err(self.lane_failure.take().map_or(Error::Interrupted, |(error, _)| error));
+                }
+                () = cancel.cancelled() => return Err(Error::Interrupted),
+            }
+        }
+    }
+
+    fn transmit(&mut self) -> Result<(), Error> {
+        let mut out = Vec::new();
+        if self.proto.poll_transmit(&mut out) {
+            self.wire.queue(&out)?;
+        }
+        Ok(())
+    }
+
+    fn handle_plaintext(&mut self) -> Result<(), Error> {
+        if !self.plaintext.is_empty() {
+            let now = self.now();
+            let outcome = self.proto.handle_bytes(&self.plaintext, now);
+            self.plaintext.clear();
+            outcome?;
+        }
+        Ok(())
+    }
+
+    fn handle_turn(&mut self, turn: Result<Turn, Error>) -> Result<(), Error> {
+        self.handle_plaintext()?;
+        match turn {
+            Ok(Turn::Open) => Ok(()),
+            // The receipt is the last thing that matters: a sender that hangs up on it has it, or will
+            // say that it has not.
+            Ok(Turn::Closed) | Err(Error::Lost(_)) if self.receipt.is_some() => {
+                self.said_goodbye = true;
+                Ok(())
+            }
+            // What came last may have been the reason: events first.
+            Ok(Turn::Closed) if self.proto.poll_timeout().is_none() => Ok(()),
+            Ok(Turn::Closed) => Err(Error::Lost(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn handle_event(
+        &mut self,
+        event: ReceiverEvent,
+        id: [u8; 16],
+        observer: &mut Observer,
+    ) -> Result<(), Error> {
+        match event {
+            ReceiverEvent::Offered { subdirectory } => self.accept(subdirectory, id, observer)?,
+            ReceiverEvent::Entry { number, entry } => self.order(Order::Entry { number, entry }),
+            ReceiverEvent::Revised {
+                number,
+                attempt,
+                size,
+                metadata,
+            } => {
+                self.order(Order::Revised {
+                    number,
+                    attempt,
+                    size,
+                    metadata,
+                });
+            }
+            ReceiverEvent::Withdrawn { number } => self.order(Order::Withdrawn { number }),
+            ReceiverEvent::ManifestEnded => {
+                self.walked = true;
+                self.order(Order::End);
+            }
+            ReceiverEvent::Finished(finished) => {
+                if matches!(finished.entry.kind, Kind::File { .. }) {
+                    self.files_done += 1;
+                    if finished.outcome == Outcome::Stored {
+                        self.current = Some(finished.entry.path.clone());
+                    }
+                }
+                tell_finished(finished, observer);
+            }
+            ReceiverEvent::PeerProgress(counters) => self.known = counters,
+            ReceiverEvent::Complete => self.complete(),
+            ReceiverEvent::Goodbye => self.said_goodbye = true,
+            ReceiverEvent::Aborted { code, text } => return Err(Error::PeerAborted { code, text }),
+            ReceiverEvent::Hello { .. } | ReceiverEvent::Confirm { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, order: Order) {
+        if let Some(orders) = &self.orders {
+            // The placing thread ends only when this sender is dropped.
+            let _ = orders.send(order);
+        }
+    }
+
+    fn accept(
+        &mut self,
+        subdirectory: Option<RelativePath>,
+        id: [u8; 16],
+        observer: &mut Observer,
+    ) -> Result<(), Error> {
+        let destination = match &subdirectory {
+            None => Arc::clone(&self.setting.destination),
+            Some(path) => Arc::new(self.open_subdirectory(path)?),
+        };
+        observer(&Event::Offered { subdirectory });
+        let (orders, thread) =
+            placer::spawn(destination, Arc::clone(&self.inbox)).map_err(|error| {
+                Error::Resources {
+                    what: "threads",
+                    error,
+                }
+            })?;
+        self.orders = Some(orders);
+        self.threads.push(thread);
+        self.proto.accept(id);
+        Ok(())
+    }
+
+    /// Opens the directory that the sender wants to send into, and makes what is missing of it.
+    fn open_subdirectory(&self, path: &RelativePath) -> Result<Directory, Error> {
+        let root = Escaped(self.setting.directory.as_os_str().as_encoded_bytes()).to_string();
+        let failed = |error: packhorse_tree::PlaceError| Error::Destination {
+            directory: format!("{root}/{path}"),
+            error: io::Error::other(error.to_string()),
+        };
+        let mut directory: Option<Directory> = None;
+        for name in path.components() {
+            let parent = directory.as_ref().unwrap_or(&self.setting.destination);
+            directory = Some(parent.make_child(name).map_err(failed)?.0);
+        }
+        directory.ok_or_else(|| {
+            Error::name(
+                path.as_bytes(),
+                packhorse_proto::path::PathError::EmptyComponent,
+            )
+        })
+    }
+
+    fn open_lane(&mut self, arrival: LaneArrival) -> Result<(), Error> {
+        let LaneArrival { stream, opener } = arrival;
+        self.lane_sockets
+            .push(stream.try_clone().map_err(Error::Lost)?);
+        let lane = LaneIn::new(stream, opener, Arc::clone(&self.inbox));
+        let name = format!("lane {}", self.lane_sockets.len() - 1);
+        let thread = thread::Builder::new().name(name).spawn(move || lane.run());
+        self.threads.push(thread.map_err(|error| Error::Resources {
+            what: "threads",
+            error,
+        })?);
+        Ok(())
+    }
+
+    fn handle_report(&mut self, report: Report) -> Result<(), Error> {
+        match report {
+            Report::Stored(number, content) => self.proto.stored(number, content),
+            Report::Kept(number) => self.proto.kept(number),
+            Report::Failed(number, failure) => self.proto.failed(number, failure),
+            Report::Full(text) => return Err(Error::Full(text)),
+            Report::Violation(violation) => {
+                self.proto.violated(&violation);
+                return Err(violation.into());
+            }
+            Report::LaneEnded(Ok(())) => {}
+            Report::LaneEnded(Err(error)) => {
+                let at = Instant::now() + LAST_WORDS;
+                self.lane_failure.get_or_insert((Error::Lost(error), at));
+            }
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self) {
+        let elapsed = self.authenticated_at.elapsed();
+        let times = self.inbox.stages.times();
+        if let Some(handover) = self.proto.receipt(nanoseconds(elapsed), times) {
+            let packhorse_proto::receiver::Handover {
+                root,
+                totals,
+                sender,
+            } = handover;
+            self.receipt = Some(Receipt::new(root, totals, elapsed, (sender, times)));
+        }
+    }
+
+    fn tell_progress(&mut self, observer: &mut Observer) {
+        let bytes = self.inbox.bytes.load(Atomic::Relaxed);
+        let files = self.files_done;
+        self.proto.set_counters(Counters {
+            bytes,
+            files,
+            ..Counters::default()
+        });
+        observer(&Event::Progress(Progress {
+            bytes,
+            bytes_known: self.known.bytes_known.max(bytes),
+            files,
+            files_known: self.known.files_known.max(files),
+            walked: self.walked,
+            current: self.current.clone(),
+            elapsed: self.authenticated_at.elapsed(),
+        }));
+    }
+
+    /// Tells the peer how it ended, lets go of everything unfinished, and closes in order.
+    async fn end(
+        mut self,
+        outcome: Result<Receipt, Error>,
+        observer: &mut Observer,
+    ) -> Result<Receipt, Error> {
+        self.setting.reception.end();
+        if let Err(error) = &outcome {
+            self.proto.abort(error.abort_code(), &error.to_string());
+        }
+        if self.transmit().is_ok() {
+            let _ = timeout(LAST_WORDS, self.wire.close()).await;
+        }
+        for socket in &self.lane_sockets {
+            // A lane that is done is closed already.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+        self.orders = None;
+        self.inbox.end();
+        for thread in self.threads {
+            // They hold unfinished files, which are gone when they are.
+            let _ = thread.join();
+        }
+        if let Ok(receipt) = &outcome {
+            observer(&Event::Done(receipt.clone()));
+        }
+        outcome
+    }
+}

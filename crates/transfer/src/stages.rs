@@ -1,0 +1,70 @@
+//! Where lane threads spend their time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use packhorse_proto::message::Times;
+
+use crate::receipt::StageTimes;
+
+/// What a lane thread can be busy with, or blocked in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Opening and reading source files.
+    Read,
+    /// BLAKE3.
+    Hash,
+    /// Sealing or opening records.
+    Encrypt,
+    /// In send or receive calls.
+    Network,
+    /// Creating, writing and naming files.
+    Write,
+    /// Waiting for work.
+    Idle,
+}
+
+/// The sums of all lanes of one side, in nanoseconds by [`Stage`].
+#[derive(Debug, Default)]
+pub(crate) struct Stages([AtomicU64; 6]);
+
+impl Stages {
+    /// Runs `work` and adds its time to `stage`. Two clock readings cost some 50 ns.
+    pub(crate) fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let outcome = work();
+        self.0[stage as usize].fetch_add(nanoseconds(start.elapsed()), Ordering::Relaxed);
+        outcome
+    }
+
+    /// The sums so far, as the protocol carries them.
+    pub(crate) fn times(&self) -> Times {
+        let sum = |stage: Stage| self.0[stage as usize].load(Ordering::Relaxed);
+        Times {
+            read: sum(Stage::Read),
+            hash: sum(Stage::Hash),
+            encrypt: sum(Stage::Encrypt),
+            network: sum(Stage::Network),
+            write: sum(Stage::Write),
+            idle: sum(Stage::Idle),
+        }
+    }
+}
+
+/// Nanoseconds of a duration; 584 years at most.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl From<Times> for StageTimes {
+    fn from(times: Times) -> Self {
+        Self {
+            read: Duration::from_nanos(times.read),
+            hash: Duration::from_nanos(times.hash),
+            encrypt: Duration::from_nanos(times.encrypt),
+            network: Duration::from_nanos(times.network),
+            write: Duration::from_nanos(times.write),
+            idle: Duration::from_nanos(times.idle),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What goes wrong while something is stored, sorted by how far it reaches.
+
+use std::io;
+
+use packhorse_proto::control::Violation;
+use packhorse_proto::entry::EntryNumber;
+use packhorse_proto::message::{Failure, FailureClass};
+use packhorse_proto::path::RelativePath;
+use packhorse_tree::PlaceError;
+
+use crate::incoming::{Inbox, Report};
+
+/// Something that went wrong.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// One entry cannot be stored; others can.
+    Entry(Failure),
+    /// The storage is full: nothing can be stored any more.
+    Full(String),
+    /// The peer broke a rule.
+    Violation(Violation),
+}
+
+impl Trouble {
+    /// Tells the control task.
+    pub(crate) fn report(self, number: EntryNumber, inbox: &Inbox) {
+        inbox.report(match self {
+            Self::Entry(failure) => Report::Failed(number, failure),
+            Self::Full(text) => Report::Full(text),
+            Self::Violation(violation) => Report::Violation(violation),
+        });
+    }
+}
+
+/// What an error of the storage means for the entry at `path`.
+pub(crate) fn of_io(path: &RelativePath, error: &io::Error) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Trouble::Full(format!("'{path}': {error}"))
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Trouble::Entry(Failure::new(FailureClass::Denied, &error.to_string()))
+        }
+        _ => Trouble::Entry(Failure::new(FailureClass::Storage, &error.to_string())),
+    }
+}
+
+/// What a refusal of the tree means for the entry at `path`.
+pub(crate) fn of_place(path: &RelativePath, error: &PlaceError) -> Trouble {
+    match error {
+        PlaceError::Obstructed { by, .. } => {
+            let text = format!("{by} is in the way at the destination");
+            Trouble::Entry(Failure::new(FailureClass::InTheWay, &text))
+        }
+        PlaceError::Io { error, .. } => of_io(path, error),
+    }
+}

@@ -1,0 +1,124 @@
+//! An OpenSSH server for one benchmark: own keys, own configuration, no daemon.
+//!
+//! It listens itself and hands each connection to an `sshd -i`, so the end of that process is the end
+//! of the connection, and its processor time is the server's share of it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::measure::{Measured, Usage};
+use crate::run::{find_program, printed};
+use crate::tools::is_root;
+
+/// A listening port, and the keys that fit.
+pub(crate) struct Sshd {
+    listener: TcpListener,
+    directory: PathBuf,
+    sshd: PathBuf,
+    user: String,
+}
+
+impl Sshd {
+    /// Makes keys and configuration in `directory` and listens on a port of the kernel's choice.
+    pub(crate) fn new(directory: PathBuf) -> Result<Self> {
+        let sshd = find_program("sshd").context("no sshd: install openssh-server")?;
+        fs::create_dir_all(&directory)?;
+        for key in ["host_key", "user_key"] {
+            printed(
+                Command::new("ssh-keygen")
+                    .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                    .arg(directory.join(key)),
+            )?;
+        }
+        fs::write(directory.join("sshd_config"), configuration(&directory))?;
+        let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
+        fs::write(directory.join("known_hosts"), format!("bench {host_key}"))?;
+        if is_root() {
+            fs::create_dir_all("/run/sshd").context("privilege separation needs /run/sshd")?;
+        }
+        Ok(Self {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+            directory,
+            sshd,
+            user: printed(Command::new("id").arg("-un"))?,
+        })
+    }
+
+    /// Serves one connection, in the background; gives what the server used for it.
+    pub(crate) fn serve_one(&self, report: PathBuf) -> Result<JoinHandle<Result<Usage>>> {
+        let listener = self.listener.try_clone()?;
+        let (measured, mut command) = Measured::new(&self.sshd, report);
+        command
+            .args(["-i", "-f"])
+            .arg(self.directory.join("sshd_config"))
+            .arg("-E")
+            .arg(self.directory.join("sshd.log"));
+        Ok(thread::spawn(move || {
+            let (connection, _) = listener.accept()?;
+            let connection = OwnedFd::from(connection);
+            command.stdin(Stdio::from(connection.try_clone()?));
+            command.stdout(Stdio::from(connection));
+            command.status()?;
+            measured.usage()
+        }))
+    }
+
+    /// Arguments for `scp` that lead here and nowhere else.
+    pub(crate) fn client_arguments(&self) -> Result<Vec<String>> {
+        let SocketAddr::V4(address) = self.listener.local_addr()? else {
+            anyhow::bail!("listening on IPv4, but the address is not");
+        };
+        let text = |path: PathBuf| path.display().to_string();
+        let options = [
+            "HostKeyAlias=bench".to_owned(),
+            "StrictHostKeyChecking=yes".to_owned(),
+            "BatchMode=yes".to_owned(),
+            "IdentitiesOnly=yes".to_owned(),
+            format!(
+                "UserKnownHostsFile={}",
+                text(self.directory.join("known_hosts"))
+            ),
+        ];
+        let mut arguments = vec!["-q".to_owned(), "-F".to_owned(), "none".to_owned()];
+        arguments.extend(["-P".to_owned(), address.port().to_string()]);
+        arguments.extend(["-i".to_owned(), text(self.directory.join("user_key"))]);
+        arguments.extend(
+            options
+                .into_iter()
+                .flat_map(|option| ["-o".to_owned(), option]),
+        );
+        Ok(arguments)
+    }
+
+    /// How `scp` names a path at the other end.
+    pub(crate) fn remote(&self, path: &Path) -> String {
+        format!("{}@127.0.0.1:{}", self.user, path.display())
+    }
+
+    /// Fails with what the server logged.
+    pub(crate) fn check(&self, client_succeeded: bool) -> Result<()> {
+        let log = fs::read_to_string(self.directory.join("sshd.log")).unwrap_or_default();
+        ensure!(client_succeeded, "scp failed; the server's log:\n{log}");
+        Ok(())
+    }
+}
+
+fn configuration(directory: &Path) -> String {
+    let directory = directory.display();
+    format!(
+        "HostKey {directory}/host_key\n\
+         AuthorizedKeysFile {directory}/user_key.pub\n\
+         PidFile none\n\
+         StrictModes no\n\
+         UsePAM no\n\
+         PasswordAuthentication no\n\
+         PermitRootLogin prohibit-password\n\
+         Subsystem sftp /usr/lib/openssh/sftp-server\n"
+    )
+}
