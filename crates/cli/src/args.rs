@@ -9,6 +9,9 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
+/// Options that every verb has, below its own.
+const OUTPUT: &str = "Output";
+
 const EXIT_CODES: &str = "\
 Exit codes:
     0  all done and verified
@@ -36,13 +39,13 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, ClapArgs)]
 pub(crate) struct Talk {
     /// Say only what is wrong, and a code that must be known
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(short, long, global = true, help_heading = OUTPUT, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say more: every file; twice: hashes and refused connections as well
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = OUTPUT, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
     /// When to use colours; NO_COLOR is honoured
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    #[arg(long, global = true, help_heading = OUTPUT, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: ColorChoice,
 }
 
@@ -106,8 +109,8 @@ Examples:
   packhorse send photos ph://nas.local/2026/summer
   pg_dump shop | packhorse send - nas.local --name shop.sql
 
-The code is asked for on the terminal. It can also come from --code-file or from the environment
-variable PACKHORSE_CODE.")]
+The code is asked for on the terminal. It can also come from --code-file, or from
+the environment variable PACKHORSE_CODE.")]
 pub(crate) struct Send {
     /// Files, directories and links to send; '-' is standard input
     #[arg(required = true, value_name = "PATH")]
@@ -138,19 +141,21 @@ pub(crate) struct Send {
 #[derive(Debug, Clone, Default, ClapArgs)]
 pub(crate) struct Records {
     /// Write one JSON object a line for everything that happens; '-' is standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) events: Option<PathBuf>,
     /// Write the receipt as JSON, for 'packhorse verify'
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) receipt: Option<PathBuf>,
 }
 
 /// Compare a directory with the receipt of what was received into it
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Reads every file again and names each entry that differs. Exit code 0: nothing differs; 1: something
-does; 5 or 6: the receipt cannot be read, or is damaged. With -v, files that the receipt does not list
-are named as well.
+Reads every file again and names each entry that differs. With -v, files that the
+receipt does not list are named as well.
+
+Exit code 0: nothing differs; 1: something does; 5: the receipt cannot be read;
+6: the receipt is damaged.
 
 Example:
   packhorse verify /srv/incoming receipt.json")]
@@ -276,10 +281,16 @@ mod tests {
 
     #[test]
     fn insecure_beyond_loopback_must_be_said() {
-        assert_eq!(recv("packhorse recv --insecure in").insecure, Some(Insecure::Loopback));
+        assert_eq!(
+            recv("packhorse recv --insecure in").insecure,
+            Some(Insecure::Loopback)
+        );
         let anywhere = recv("packhorse recv --insecure=anywhere");
         assert_eq!(anywhere.insecure, Some(Insecure::Anywhere));
-        assert_eq!(refused("packhorse recv --insecure=x"), ErrorKind::InvalidValue);
+        assert_eq!(
+            refused("packhorse recv --insecure=x"),
+            ErrorKind::InvalidValue
+        );
         let both = refused("packhorse recv --insecure --code-file x");
         assert_eq!(both, ErrorKind::ArgumentConflict);
     }
@@ -293,10 +304,19 @@ mod tests {
 
     #[test]
     fn refuses_half_a_send() {
-        assert_eq!(refused("packhorse send"), ErrorKind::MissingRequiredArgument);
-        assert_eq!(refused("packhorse send a"), ErrorKind::MissingRequiredArgument);
+        assert_eq!(
+            refused("packhorse send"),
+            ErrorKind::MissingRequiredArgument
+        );
+        assert_eq!(
+            refused("packhorse send a"),
+            ErrorKind::MissingRequiredArgument
+        );
         assert_eq!(refused("packhorse send a b/c"), ErrorKind::ValueValidation);
-        assert_eq!(refused("packhorse send a b:99999"), ErrorKind::ValueValidation);
+        assert_eq!(
+            refused("packhorse send a b:99999"),
+            ErrorKind::ValueValidation
+        );
         let json = refused("packhorse send a b --json");
         assert_eq!(json, ErrorKind::MissingRequiredArgument);
     }
@@ -316,6 +336,9 @@ mod tests {
         assert_eq!(parse("packhorse -vv recv").unwrap().talk.verbose, 2);
         assert!(parse("packhorse recv -q").unwrap().talk.quiet);
         assert_eq!(refused("packhorse recv -q -v"), ErrorKind::ArgumentConflict);
-        assert_eq!(refused("packhorse recv --color blue"), ErrorKind::InvalidValue);
+        assert_eq!(
+            refused("packhorse recv --color blue"),
+            ErrorKind::InvalidValue
+        );
     }
 }

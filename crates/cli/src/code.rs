@@ -34,7 +34,9 @@ fn from_file(path: &Path) -> Result<Code, Failure> {
     let failed = |error| Failure::file("read the code from", path, &error);
     let mut text = Zeroizing::new(Vec::new());
     let file = File::open(path).map_err(failed)?;
-    file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(failed)?;
+    file.take(MAX_FILE + 1)
+        .read_to_end(&mut text)
+        .map_err(failed)?;
     let name = format!("the code in '{}'", shown(path));
     if text.len() as u64 > MAX_FILE {
         return Err(bad(&name, &format!("it is longer than {MAX_FILE} bytes")));
@@ -46,8 +48,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<Code, Failure> {
     let Ok(text) = str::from_utf8(bytes) else {
         return Err(bad(name, "it is not UTF-8 text"));
     };
-    Code::given(text.trim_end_matches(['\n', '\r']))
-        .map_err(|error| bad(name, &error.to_string()))
+    Code::given(text.trim_end_matches(['\n', '\r'])).map_err(|error| bad(name, &error.to_string()))
 }
 
 fn bad(name: &str, why: &str) -> Failure {

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use packhorse_transfer::{
-    Cancel, Code, Destination, Error, Event, Existing, Kind, Limits, Observer, Receipt,
+    Cancel, Code, Destination, Error, ErrorClass, Event, Existing, Kind, Limits, Observer, Receipt,
     ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, list, receive,
     send,
 };
@@ -25,33 +25,35 @@ use crate::{run, units, verify};
 const UNASKED: u64 = 8_000_000_000;
 
 pub(crate) fn run(ui: &Ui, args: Demo) -> Result<Exit, Failure> {
+    let source = what_to_send(&args)?;
+    announce(ui, &args, &source)?;
     let temporary = tempfile::Builder::new()
         .prefix("packhorse-demo-")
         .tempdir()
         .map_err(|error| Failure::local("cannot make a temporary directory", &error))?;
-    let source = what_to_send(&args, &temporary)?;
-    announce(ui, &args, &source)?;
     let exit = transfer(ui, &source, &temporary)?;
     let verified = verify_all(ui, &temporary)?;
     let place = shown(temporary.path());
     temporary
         .close()
         .map_err(|error| Failure::local(format!("cannot remove '{place}'"), &error))?;
-    ui.say(format_args!("Cleaned up {place}"));
-    ui.say("");
-    ui.say("Between two machines it is: packhorse recv  (there)   packhorse send PATH... HOST  (here)");
+    ui.titled("5. Cleaned up: ", place);
+    ui.say("Between two machines: 'packhorse recv' there, 'packhorse send PATH... HOST' here.");
     Ok(if verified { exit } else { Exit::Protocol })
 }
 
-fn what_to_send(args: &Demo, temporary: &TempDir) -> Result<PathBuf, Failure> {
-    let path = args.path.clone().unwrap_or_else(|| PathBuf::from("."));
+fn what_to_send(args: &Demo) -> Result<PathBuf, Failure> {
+    let path = args.path.as_deref().unwrap_or(Path::new("."));
     let whole = path
         .canonicalize()
-        .map_err(|error| Failure::file("send", &path, &error))?;
-    let receiver = temporary.path().canonicalize();
+        .map_err(|error| Failure::file("send", path, &error))?;
+    let receiver = std::env::temp_dir().canonicalize();
     if receiver.is_ok_and(|receiver| receiver.starts_with(&whole)) {
         return Err(Failure::usage(
-            format!("the demo's receiver would lie inside '{}' itself", shown(&whole)),
+            format!(
+                "the demo's receiver would lie inside '{}' itself",
+                shown(&whole)
+            ),
             "choose a smaller tree with --path, or another place with TMPDIR",
         ));
     }
@@ -72,21 +74,30 @@ fn announce(ui: &Ui, args: &Demo, source: &Path) -> Result<(), Failure> {
     let (files, size) = (units::counted(files, "file", "files"), units::bytes(bytes));
     if args.path.is_none() && bytes > UNASKED {
         let what = format!("the working directory holds {size}, which is much for a demo");
-        return Err(Failure::usage(what, "packhorse demo --path SMALLER")
-            .means("nothing was copied"));
+        return Err(
+            Failure::usage(what, "packhorse demo --path SMALLER").means("nothing was copied")
+        );
     }
-    ui.titled("1. The tree: ", format_args!("{} ({files}, {size})", shown(source)));
+    ui.titled(
+        "1. The tree: ",
+        format_args!("{} ({files}, {size})", shown(source)),
+    );
     Ok(())
 }
 
 fn transfer(ui: &Ui, source: &Path, temporary: &TempDir) -> Result<Exit, Failure> {
-    let code = Code::generate()
-        .map_err(|error| Failure::local("cannot make a code", &error))?;
+    let code = Code::generate().map_err(|error| Failure::local("cannot make a code", &error))?;
     let shown_code = code.reveal().to_owned();
-    ui.titled("2. A receiver", format_args!(" starts, and makes the code {shown_code}"));
-    ui.say("   A sender that knows the code connects over TCP, inside TLS 1.3. Neither side shows");
-    ui.say("   the code to the other: each proves that it knows it, and one wrong guess is one seen.");
-    ui.titled("3. The tree crosses,", " encrypted, hashed on both sides while it moves");
+    ui.titled(
+        "2. A receiver",
+        format_args!(" starts, and makes the code {shown_code}"),
+    );
+    ui.say("   A sender that knows the code connects over TCP, inside TLS 1.3. Each side proves");
+    ui.say("   that it knows the code without showing it; a wrong guess is noticed at once.");
+    ui.titled(
+        "3. The tree crosses,",
+        " encrypted, hashed on both sides while it moves",
+    );
     let records = Records {
         events: None,
         receipt: Some(receipt_of(temporary)),
@@ -97,7 +108,9 @@ fn transfer(ui: &Ui, source: &Path, temporary: &TempDir) -> Result<Exit, Failure
         .map_err(|error| Failure::local("cannot use its own code", &error))?;
     let received = receive_options(directory, given);
     let observer = watcher.observer(|_| ());
-    let result = run::transfer(|cancel| both(received, source.to_owned(), code, observer, cancel))?;
+    let result = run::transfer(ui, |cancel| {
+        both(received, source.to_owned(), code, observer, cancel)
+    })?;
     watcher.finish(result)
 }
 
@@ -136,7 +149,12 @@ async fn both(
         let Ok(address) = listening.await else {
             return Ok(None);
         };
-        let sent = send(send_options(source, address, code), observer, cancel.clone()).await;
+        let sent = send(
+            send_options(source, address, code),
+            observer,
+            cancel.clone(),
+        )
+        .await;
         if sent.is_err() {
             // Or the receiver would wait for another sender.
             cancel.cancel();
@@ -144,9 +162,12 @@ async fn both(
         sent.map(Some)
     };
     let (received, sent) = tokio::join!(receiving, sending);
-    let sent = sent?;
-    received?;
-    Ok(sent)
+    match (received, sent) {
+        // Where both failed, the receiver knows best, unless it only stopped for the sender's sake.
+        (Err(error), _) if error.class() != ErrorClass::Interrupted => Err(error),
+        (_, Err(error)) | (Err(error), _) => Err(error),
+        (Ok(_), Ok(sent)) => Ok(sent),
+    }
 }
 
 fn send_options(source: PathBuf, address: SocketAddr, code: Code) -> SendOptions {
@@ -168,14 +189,19 @@ fn receipt_of(temporary: &TempDir) -> PathBuf {
 
 /// Whether what was received is what the receipt says.
 fn verify_all(ui: &Ui, temporary: &TempDir) -> Result<bool, Failure> {
-    ui.titled("4. Verify:", " everything received is read again and held against the receipt");
-    let path = receipt_of(temporary);
-    let file = File::open(&path).map_err(|error| Failure::file("open the receipt", &path, &error))?;
-    let received = temporary.path().join("received");
-    let summary = packhorse_transfer::verify(&received, &mut BufReader::new(file), &mut |difference| {
-        ui.warn(format_args!("{}: {:?}", difference.path, difference.what));
-    })
-    .map_err(|error| Failure::local("cannot verify", &error))?;
+    ui.titled(
+        "4. Verify:",
+        " everything received is read again and held against the receipt",
+    );
+    let (directory, receipt) = (temporary.path().join("received"), receipt_of(temporary));
+    let narrator = ui.clone();
+    let summary = run::interruptible(move || {
+        let file = File::open(&receipt)
+            .map_err(|error| Failure::file("open the receipt", &receipt, &error))?;
+        let mut report = |difference| narrator.warn(verify::text_line(&difference));
+        packhorse_transfer::verify(&directory, &mut BufReader::new(file), &mut report)
+            .map_err(|error| verify::failure(&error, &directory, &receipt))
+    })??;
     verify::show_summary(ui, &summary);
     Ok(summary.is_same())
 }

@@ -145,7 +145,10 @@ impl Pace {
             self.samples.pop_front();
         }
         // Not more than needed, however often progress comes.
-        let last = self.samples.back().map_or(Duration::ZERO, |(then, _)| *then);
+        let last = self
+            .samples
+            .back()
+            .map_or(Duration::ZERO, |(then, _)| *then);
         if self.samples.len() < 2 || now.saturating_sub(last) >= RATE_OVER / 50 {
             self.samples.push_back((now, progress.bytes));
         }
@@ -198,10 +201,16 @@ mod tests {
     fn an_end_is_guessed_only_when_the_walk_is_over() {
         let pace = pace(&[(0, 0), (2, 1000)]);
         let mut progress = at(2, 1000);
-        assert_eq!(amounts(&progress, &pace), "1.00 kB of 10.0 kB (10%), 500 B/s, 18 s left");
+        assert_eq!(
+            amounts(&progress, &pace),
+            "1.00 kB of 10.0 kB (10%), 500 B/s, 18 s left"
+        );
         assert_eq!(files(&progress), "1 of 3 files");
         progress.walked = false;
-        assert_eq!(amounts(&progress, &pace), "1.00 kB of 10.0 kB so far, 500 B/s, walking");
+        assert_eq!(
+            amounts(&progress, &pace),
+            "1.00 kB of 10.0 kB so far, 500 B/s, walking"
+        );
         assert_eq!(files(&progress), "1 of 3 files so far");
     }
 

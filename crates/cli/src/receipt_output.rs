@@ -33,8 +33,8 @@ impl ReceiptOutput {
             let what = format!("'{}' exists and is not a regular file", shown(path));
             return Err(Failure::usage(what, "name another file for the receipt"));
         }
-        let temporary = temporary(path)
-            .map_err(|error| Failure::file("write the receipt to", path, &error))?;
+        let temporary =
+            temporary(path).map_err(|error| Failure::file("write the receipt to", path, &error))?;
         Ok(Self {
             path: path.to_owned(),
             state: State::Ready(temporary),

@@ -16,7 +16,10 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
         line("bytes", bytes(receipt.bytes)),
     ];
     if receipt.kept > 0 {
-        lines.push(line("kept", format!("{} that were there", units::count(receipt.kept))));
+        lines.push(line(
+            "kept",
+            format!("{} that were there", units::count(receipt.kept)),
+        ));
     }
     if receipt.failed > 0 {
         lines.push(line("failed", units::count(receipt.failed)));
@@ -59,9 +62,8 @@ fn stages(times: &StageTimes) -> String {
     }
     let share = |time: Duration| (time.as_nanos() * 100 + all.as_nanos() / 2) / all.as_nanos();
     let shown = stages.iter().filter(|(_, time)| !time.is_zero());
-    let texts = shown.map(|(name, time)| {
-        format!("{name} {} ({}%)", units::duration(*time), share(*time))
-    });
+    let texts =
+        shown.map(|(name, time)| format!("{name} {} ({}%)", units::duration(*time), share(*time)));
     texts.collect::<Vec<_>>().join(", ")
 }
 
@@ -111,6 +113,9 @@ mod tests {
         let mut receipt = receipt();
         (receipt.kept, receipt.failed) = (3, 4);
         let text = lines(&receipt).join("\n");
-        assert!(text.contains("  kept         3 that were there\n  failed       4\n"), "{text}");
+        assert!(
+            text.contains("  kept         3 that were there\n  failed       4\n"),
+            "{text}"
+        );
     }
 }

@@ -29,12 +29,20 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         directory: args.dir,
         listen: args.listen,
         security,
-        sessions: if args.keep { Sessions::Many } else { Sessions::One },
-        existing: if args.keep_existing { Existing::Keep } else { Existing::Replace },
+        sessions: if args.keep {
+            Sessions::Many
+        } else {
+            Sessions::One
+        },
+        existing: if args.keep_existing {
+            Existing::Keep
+        } else {
+            Existing::Replace
+        },
         limits: Limits::default(),
     };
     let observer = watcher.observer(move |event| invitation.show(event));
-    let result = run::transfer(|cancel| receive(options, observer, cancel))?;
+    let result = run::transfer(ui, |cancel| receive(options, observer, cancel))?;
     watcher.finish(result)
 }
 
@@ -94,16 +102,19 @@ impl Invitation {
         match self.kind {
             Kind::NewCode => {}
             Kind::GivenCode => ui.say("The code is the one given."),
-            Kind::Insecure => ui.warn(
-                "no encryption and no authentication: whoever reaches this address can send",
-            ),
+            Kind::Insecure => ui
+                .warn("no encryption and no authentication: whoever reaches this address can send"),
         }
     }
 }
 
 /// The exact command for the other side.
 fn command(address: SocketAddr, kind: Kind) -> String {
-    let insecure = if kind == Kind::Insecure { "--insecure " } else { "" };
+    let insecure = if kind == Kind::Insecure {
+        "--insecure "
+    } else {
+        ""
+    };
     let to = match (address, address.port()) {
         (SocketAddr::V4(address), DEFAULT_PORT) => address.ip().to_string(),
         (SocketAddr::V6(address), DEFAULT_PORT) if address.scope_id() == 0 => {

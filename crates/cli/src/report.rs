@@ -195,7 +195,10 @@ mod tests {
         let error = Outer(io::Error::other("disk on fire"));
         assert_eq!(chain(&error), "cannot open 'x': disk on fire");
         let failure = Failure::local("cannot start", &io::Error::other("no"));
-        assert_eq!((failure.exit, &*failure.what), (Exit::Local, "cannot start: no"));
+        assert_eq!(
+            (failure.exit, &*failure.what),
+            (Exit::Local, "cannot start: no")
+        );
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! From arguments to an exit code: which verb runs, on what runtime, and who hears Ctrl-C.
 
 use std::future::Future;
+use std::io;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use packhorse_transfer::Cancel;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, Verb};
 use crate::report::{Exit, Failure, report};
@@ -36,38 +37,82 @@ pub(crate) fn main() -> ExitCode {
 
 /// Runs a transfer to its end. The first Ctrl-C or SIGTERM cancels it in order, so that the other side
 /// learns of it and no temporary file stays; the second ends the program at once.
-pub(crate) fn transfer<F: Future>(run: impl FnOnce(Cancel) -> F) -> Result<F::Output, Failure> {
+pub(crate) fn transfer<F: Future>(
+    ui: &Ui,
+    run: impl FnOnce(Cancel) -> F,
+) -> Result<F::Output, Failure> {
+    let cancel = Cancel::new();
+    on_runtime(async {
+        let interrupts = tokio::spawn(cancel_at_interrupt(ui.clone(), cancel.clone()));
+        let output = run(cancel).await;
+        interrupts.abort();
+        output
+    })
+}
+
+/// Runs `work` to its end, or until Ctrl-C or SIGTERM: what the caller holds is then cleaned up.
+pub(crate) fn interruptible<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let interrupted = || Failure {
+        exit: Exit::Interrupted,
+        what: "interrupted".to_owned(),
+        consequence: None,
+        hint: None,
+    };
+    on_runtime(async {
+        let Ok(mut interrupts) = Interrupts::new() else {
+            return tokio::task::spawn_blocking(work).await.ok();
+        };
+        tokio::select! {
+            output = tokio::task::spawn_blocking(work) => output.ok(),
+            () = interrupts.next() => None,
+        }
+    })?
+    .ok_or_else(interrupted)
+}
+
+fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::local("cannot start", &error))?;
-    let cancel = Cancel::new();
-    let output = runtime.block_on(async {
-        let interrupts = tokio::spawn(interrupts(cancel.clone()));
-        let output = run(cancel).await;
-        interrupts.abort();
-        output
-    });
+    let output = runtime.block_on(future);
     // Not waiting for a thread that reads from a terminal nobody types at.
     runtime.shutdown_background();
     Ok(output)
 }
 
-async fn interrupts(cancel: Cancel) {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::terminate()),
-    ) else {
+async fn cancel_at_interrupt(ui: Ui, cancel: Cancel) {
+    let Ok(mut interrupts) = Interrupts::new() else {
         return; // the system's own way of ending the program stays
     };
-    for again in [false, true] {
+    interrupts.next().await;
+    cancel.cancel();
+    ui.say("Stopping; once more stops at once");
+    interrupts.next().await;
+    std::process::exit(Exit::Interrupted.code().into());
+}
+
+/// The signals that ask the program to end. From the first time on that this is made, they no longer
+/// end it by themselves.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
         tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        if again {
-            std::process::exit(Exit::Interrupted.code().into());
-        }
-        cancel.cancel();
     }
 }

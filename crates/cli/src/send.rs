@@ -26,7 +26,7 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
         limits: Limits::default(),
     };
     let observer = watcher.observer(|_| ());
-    let result = run::transfer(|cancel| send(options, observer, cancel))?;
+    let result = run::transfer(ui, |cancel| send(options, observer, cancel))?;
     watcher.finish(result)
 }
 
@@ -45,7 +45,10 @@ fn sources(args: &Send) -> Result<Vec<Source>, Failure> {
     match (&args.paths[..], &args.name) {
         ([path], Some(name)) if is_stdin(path) => Ok(vec![Source::Stdin { name: name.clone() }]),
         ([path], Some(_)) if path.is_dir() && !path.is_symlink() => Err(Failure::usage(
-            format!("'{}' is a directory, and --name is for a single file", shown(path)),
+            format!(
+                "'{}' is a directory, and --name is for a single file",
+                shown(path)
+            ),
             "leave --name out, or name a directory in TO, as ph://HOST/DIR",
         )),
         ([path], Some(name)) => Ok(vec![Source::Renamed {
@@ -78,7 +81,11 @@ fn dry_run(ui: &Ui, sources: &[Source], json: bool) -> Result<Exit, Failure> {
             ui.warn(message);
         }
         Ok(entry) if written.is_ok() => {
-            written = if json { json_line(ui, entry) } else { ui.data(text_line(entry)) };
+            written = if json {
+                json_line(ui, entry)
+            } else {
+                ui.data(text_line(entry))
+            };
         }
         Ok(_) => {}
     })?;

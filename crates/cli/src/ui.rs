@@ -153,6 +153,9 @@ impl Ui {
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.0.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .streams
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

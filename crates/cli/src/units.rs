@@ -45,10 +45,11 @@ pub(crate) fn counted(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(number), if number == 1 { one } else { many })
 }
 
-/// A time that was measured: `0 ms`, `12 ms`, `3.45 s`, `2 min 03 s`, `1 h 02 min`.
+/// A time that was measured: `45 µs`, `12 ms`, `3.45 s`, `2 min 03 s`, `1 h 02 min`.
 pub(crate) fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
+        0 if time.subsec_millis() == 0 => format!("{} µs", time.subsec_micros()),
         0 => format!("{} ms", time.subsec_millis()),
         1..60 => format!("{seconds}.{:02} s", time.subsec_millis() / 10),
         60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
@@ -87,7 +88,12 @@ mod tests {
 
     #[test]
     fn counts_are_grouped() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(count(number), text);
         }
         assert_eq!(counted(1, "file", "files"), "1 file");
@@ -97,7 +103,8 @@ mod tests {
     #[test]
     fn times_fit_their_size() {
         for (milliseconds, text) in [
-            (0, "0 ms"),
+            (0, "0 µs"),
+            (1, "1 ms"),
             (999, "999 ms"),
             (3_456, "3.45 s"),
             (123_000, "2 min 03 s"),

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, BufReader};
+use std::path::Path;
 
-use packhorse_transfer::receipt_file::PathFields;
+use packhorse_transfer::receipt_file::{PathFields, timestamp_text};
 use packhorse_transfer::{Difference, Differs, Mode, VerifyError, VerifySummary};
-use packhorse_transfer::receipt_file::timestamp_text;
 use serde::Serialize;
 
 use crate::args::Verify;
@@ -31,7 +31,7 @@ pub(crate) fn run(ui: &Ui, args: &Verify) -> Result<Exit, Failure> {
     };
     let mut file = BufReader::new(file);
     let summary = packhorse_transfer::verify(&args.dir, &mut file, &mut report)
-        .map_err(|error| failure(&error, args))?;
+        .map_err(|error| failure(&error, &args.dir, &args.receipt))?;
     if args.json && written.is_ok() {
         written = json_summary(ui, &summary);
     }
@@ -45,10 +45,17 @@ pub(crate) fn show_summary(ui: &Ui, summary: &VerifySummary) {
     let same = units::counted(summary.same, "entry is", "entries are");
     let bytes = units::bytes(summary.bytes);
     if summary.is_same() {
-        ui.say(format_args!("Nothing differs: {same} as received ({bytes} read again)"));
+        ui.say(format_args!(
+            "Nothing differs: {same} as received ({bytes} read again)"
+        ));
     } else {
-        let (different, missing) = (units::count(summary.different), units::count(summary.missing));
-        ui.say(format_args!("{different} differ, {missing} missing; {same} as received"));
+        let (different, missing) = (
+            units::count(summary.different),
+            units::count(summary.missing),
+        );
+        ui.say(format_args!(
+            "{different} differ, {missing} missing; {same} as received"
+        ));
     }
     if summary.extra > 0 {
         let extra = units::counted(summary.extra, "entry", "entries");
@@ -56,25 +63,31 @@ pub(crate) fn show_summary(ui: &Ui, summary: &VerifySummary) {
     }
 }
 
-fn failure(error: &VerifyError, args: &Verify) -> Failure {
+/// What an error means; `dir` was held against `receipt`.
+pub(crate) fn failure(error: &VerifyError, dir: &Path, receipt: &Path) -> Failure {
     let (exit, of) = match error {
-        VerifyError::Directory(_) => (Exit::Local, &args.dir),
-        VerifyError::Receipt(inner) if inner.is_unreadable() => (Exit::Local, &args.receipt),
-        VerifyError::Receipt(_) | VerifyError::Contradiction(_) => (Exit::Protocol, &args.receipt),
+        VerifyError::Directory(_) => (Exit::Local, dir),
+        VerifyError::Receipt(inner) if inner.is_unreadable() => (Exit::Local, receipt),
+        VerifyError::Receipt(_) | VerifyError::Contradiction(_) => (Exit::Protocol, receipt),
     };
     let failure = Failure {
         exit,
         what: format!("'{}': {}", shown(of), chain(error)),
-        consequence: Some("nothing is known about the data: disregard differences named above".into()),
+        consequence: Some(
+            "nothing is known about the data: disregard differences named above".into(),
+        ),
         hint: None,
     };
     match exit {
-        Exit::Protocol => failure.hint("use the receipt of the other side: both wrote the same one"),
+        Exit::Protocol => {
+            failure.hint("use the receipt of the other side: both wrote the same one")
+        }
         _ => failure,
     }
 }
 
-fn text_line(difference: &Difference) -> String {
+/// One difference as a person reads it.
+pub(crate) fn text_line(difference: &Difference) -> String {
     let path = &difference.path;
     match &difference.what {
         Differs::Missing => format!("missing   {path}"),
@@ -87,7 +100,11 @@ fn text_line(difference: &Difference) -> String {
         Differs::Content => format!("content   {path}: other bytes than were received"),
         Differs::Target => format!("target    {path}: the link points elsewhere"),
         Differs::Mode { expected, found } => {
-            format!("mode      {path}: {} was received, {} is there", octal(*expected), octal(*found))
+            format!(
+                "mode      {path}: {} was received, {} is there",
+                octal(*expected),
+                octal(*found)
+            )
         }
         Differs::Modified { expected, found } => {
             let (expected, found) = (timestamp_text(*expected), timestamp_text(*found));
@@ -162,9 +179,24 @@ struct SummaryFields {
 }
 
 fn json_summary(ui: &Ui, summary: &VerifySummary) -> io::Result<()> {
-    let &VerifySummary { same, different, missing, extra, bytes } = summary;
-    let summary = SummaryFields { same, different, missing, extra, bytes };
-    ui.data(serde_json::to_string(&SummaryLine { v: VERSION, summary })?)
+    let &VerifySummary {
+        same,
+        different,
+        missing,
+        extra,
+        bytes,
+    } = summary;
+    let summary = SummaryFields {
+        same,
+        different,
+        missing,
+        extra,
+        bytes,
+    };
+    ui.data(serde_json::to_string(&SummaryLine {
+        v: VERSION,
+        summary,
+    })?)
 }
 
 #[cfg(test)]
@@ -189,6 +221,10 @@ mod tests {
             found: Mode::from_st_mode(0o600),
         });
         assert!(text_line(&mode).ends_with("0644 was received, 0600 is there"));
-        assert!(json_text(&mode).unwrap().ends_with(r#""expected":"0644","found":"0600"}"#));
+        assert!(
+            json_text(&mode)
+                .unwrap()
+                .ends_with(r#""expected":"0644","found":"0600"}"#)
+        );
     }
 }

@@ -120,9 +120,10 @@ impl State {
                 name,
                 protection,
             } => {
-                let (name, protection) =
-                    (Escaped(name.as_bytes()), Escaped(protection.as_bytes()));
-                ui.say(format_args!("Connected with {name} at {peer} ({protection})"));
+                let (name, protection) = (Escaped(name.as_bytes()), Escaped(protection.as_bytes()));
+                ui.say(format_args!(
+                    "Connected with {name} at {peer} ({protection})"
+                ));
             }
             Event::Offered {
                 subdirectory: Some(path),
@@ -130,7 +131,10 @@ impl State {
             Event::Progress(progress) => self.display.update(progress),
             Event::Stored { entry, hash, .. } => show_stored(ui, entry, hash.as_ref()),
             Event::Kept { path, .. } => {
-                ui.at(Volume::Verbose, format_args!("kept {path}, which was there"));
+                ui.at(
+                    Volume::Verbose,
+                    format_args!("kept {path}, which was there"),
+                );
             }
             Event::Failed { path, message } => {
                 self.some_failed = true;

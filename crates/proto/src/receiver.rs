@@ -42,6 +42,8 @@ pub struct Receiver {
     events: VecDeque<ReceiverEvent>,
     /// Settled entries that the peer does not know of yet.
     settled: Vec<EntryNumber>,
+    /// Directories whose metadata could not be set.
+    flawed: u64,
 }
 
 /// What a receiver waits for.
@@ -180,6 +182,7 @@ impl Receiver {
             state: State::AwaitHello,
             events,
             settled,
+            flawed: 0,
         }
     }
 
@@ -394,6 +397,14 @@ impl Receiver {
         self.collect();
     }
 
+    /// A directory that was stored could not be given its metadata, in the end.
+    ///
+    /// To be called before [`receipt`](Self::receipt), which counts it as failed.
+    pub fn flawed(&mut self, path: RelativePath, failure: Failure) {
+        self.flawed += 1;
+        self.control.send(&Message::Flawed { path, failure });
+    }
+
     fn collect(&mut self) {
         let State::Receiving(receiving) = &mut self.state else {
             return;
@@ -408,12 +419,13 @@ impl Receiver {
     pub fn receipt(&mut self, elapsed: u64, receiver: Times) -> Option<Handover> {
         let State::AwaitReceipt(Closing {
             root,
-            totals,
+            mut totals,
             sender,
         }) = self.state
         else {
             return None;
         };
+        totals.failed = totals.failed.saturating_add(self.flawed);
         self.control.send(&Message::Receipt {
             root,
             totals,

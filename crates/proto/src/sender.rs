@@ -119,6 +119,13 @@ pub enum SenderEvent {
     Unwanted(EntryNumber),
     /// An entry is done with. In the manifest's order.
     Finished(Finished),
+    /// A directory arrived, but its metadata could not be set there. It counts as failed, too.
+    Flawed {
+        /// The directory.
+        path: RelativePath,
+        /// Why.
+        failure: Failure,
+    },
     /// How far the receiver is.
     PeerProgress(Counters),
     /// Everything offered is settled: answer with [`Sender::close`].
@@ -229,6 +236,9 @@ impl Sender {
                 Message::Progress(counters),
             ) => {
                 self.events.push_back(SenderEvent::PeerProgress(counters));
+            }
+            (State::Sending(_) | State::AwaitReceipt { .. }, Message::Flawed { path, failure }) => {
+                self.events.push_back(SenderEvent::Flawed { path, failure });
             }
             (State::Sending(sending), message) => {
                 sending.handle_outcome(message, &mut self.events)?;

@@ -48,21 +48,25 @@ impl fmt::Display for Bottleneck {
 /// Names the bottleneck from the measured times.
 ///
 /// Each side's time is either work (read, hash, encrypt, write) or waiting (network, idle). The side
-/// that worked for the larger share of its time, and for more than half of it, held the other back:
-/// its longest stage is named. Where both sides mostly waited, it was for the network, or, where the
-/// sender sat idle for longer than it was blocked in sending, for the walk.
+/// that worked for longer held the other back, where that was more than half of the time that the
+/// longer side took in all: its longest stage is named. Otherwise both mostly waited: for the network,
+/// or, where the sender sat idle for longer than it was blocked in sending, for its walk.
 #[must_use]
 pub fn limited_by(receipt: &Receipt) -> Bottleneck {
-    let sender = work_share(&receipt.sender);
-    let receiver = work_share(&receipt.receiver);
-    match (sender, receiver) {
-        (None, None) => Bottleneck::Unknown,
-        (Some(share), _) if share > 0.5 && share >= receiver.unwrap_or(0.0) => {
-            busiest_of_sender(&receipt.sender)
-        }
-        (_, Some(share)) if share > 0.5 => busiest_of_receiver(&receipt.receiver),
-        _ if receipt.sender.idle > receipt.sender.network => Bottleneck::Walk,
-        _ => Bottleneck::Network,
+    let Receipt {
+        sender, receiver, ..
+    } = receipt;
+    let half = all(sender).max(all(receiver)) / 2;
+    if half.is_zero() {
+        Bottleneck::Unknown
+    } else if work(sender) > half && work(sender) >= work(receiver) {
+        busiest_of_sender(sender)
+    } else if work(receiver) > half {
+        busiest_of_receiver(receiver)
+    } else if sender.idle > sender.network {
+        Bottleneck::Walk
+    } else {
+        Bottleneck::Network
     }
 }
 
@@ -74,11 +78,12 @@ pub fn rate(receipt: &Receipt) -> u64 {
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
-/// The part of the time that was not spent waiting; `None` where no time was measured.
-fn work_share(times: &StageTimes) -> Option<f64> {
-    let work = times.read + times.hash + times.encrypt + times.write;
-    let all = work + times.network + times.idle;
-    (!all.is_zero()).then(|| work.div_duration_f64(all))
+fn work(times: &StageTimes) -> Duration {
+    times.read + times.hash + times.encrypt + times.write
+}
+
+fn all(times: &StageTimes) -> Duration {
+    work(times) + times.network + times.idle
 }
 
 fn busiest_of_sender(times: &StageTimes) -> Bottleneck {
@@ -164,6 +169,12 @@ mod tests {
                 Bottleneck::ReceiverWrite,
             ),
             ([1, 1, 1, 1, 0, 6], [0, 1, 1, 2, 1, 5], Bottleneck::Walk),
+            // The sender was done early, and busy until then.
+            (
+                [3, 0, 0, 0, 0, 0],
+                [0, 1, 1, 2, 6, 0],
+                Bottleneck::ReceiverWrite,
+            ),
             // Both busy: the busier one.
             (
                 [3, 2, 1, 4, 0, 0],

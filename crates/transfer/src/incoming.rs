@@ -26,6 +26,12 @@ use crate::trouble::{self, Trouble};
 pub(crate) enum Report {
     /// An entry is at its place; with its content where it is a file.
     Stored(EntryNumber, Option<Content>),
+    /// A directory is there; its metadata is set when all that comes into it is done.
+    DirectoryMade(EntryNumber),
+    /// A directory is finished.
+    DirectoryDone,
+    /// A directory is finished, but for its metadata.
+    DirectoryFlawed(RelativePath, Failure),
     /// The file that was there was kept.
     Kept(EntryNumber),
     /// An entry could not be stored.

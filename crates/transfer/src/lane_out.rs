@@ -199,12 +199,12 @@ impl LaneOut {
     /// Seals and sends the record at hand. Files that it completes are reported first, so that the
     /// control task knows of them before the receiver can.
     fn flush(&mut self, kind: RecordKind) -> io::Result<()> {
-        if kind == RecordKind::Items && self.record.is_empty() {
-            return Ok(());
-        }
         if !self.complete.is_empty() {
             let complete = std::mem::take(&mut self.complete);
             self.report(LaneReport::Contents(complete))?;
+        }
+        if kind == RecordKind::Items && self.record.is_empty() {
+            return Ok(());
         }
         let (stages, sealer) = (&self.outbox.stages, &mut self.sealer);
         let record = self.record.seal(kind, |header, body| match sealer {

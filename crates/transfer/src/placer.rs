@@ -58,7 +58,6 @@ impl Parent {
 /// last is gone, nothing will touch its modification time any more.
 #[derive(Debug)]
 pub(crate) struct ListedDirectory {
-    number: EntryNumber,
     directory: Arc<Directory>,
     path: RelativePath,
     metadata: Metadata,
@@ -69,10 +68,15 @@ pub(crate) struct ListedDirectory {
 
 impl Drop for ListedDirectory {
     fn drop(&mut self) {
-        match self.directory.set_metadata(self.metadata) {
-            Ok(()) => self.inbox.report(Report::Stored(self.number, None)),
-            Err(error) => trouble::of_io(&self.path, &error).report(self.number, &self.inbox),
-        }
+        self.inbox
+            .report(match self.directory.set_metadata(self.metadata) {
+                Ok(()) => Report::DirectoryDone,
+                Err(error) => {
+                    let text = format!("its permissions or times could not be set: {error}");
+                    let failure = Failure::new(FailureClass::Denied, &text);
+                    Report::DirectoryFlawed(self.path.clone(), failure)
+                }
+            });
     }
 }
 
@@ -195,13 +199,13 @@ impl Placer {
                 let (directory, inbox) = (Arc::new(directory), Arc::clone(&self.inbox));
                 let (path, metadata) = (entry.path.clone(), entry.metadata);
                 let listed = ListedDirectory {
-                    number,
                     directory,
                     path,
                     metadata,
                     inbox,
                     _parent: parent,
                 };
+                self.inbox.report(Report::DirectoryMade(number));
                 self.levels.push(Level::Made(Arc::new(listed)));
                 Ok(None)
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::Kind;
 use packhorse_proto::lane::LaneHello;
-use packhorse_proto::message::{AbortCode, Counters, SessionId};
+use packhorse_proto::message::{AbortCode, Counters, Failure, SessionId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 use packhorse_proto::window::{Finished, Outcome};
@@ -382,6 +382,7 @@ impl Session {
                 self.outbox.forget(finished.number);
                 tell_finished(finished, observer);
             }
+            SenderEvent::Flawed { path, failure } => tell_failed(&path, &failure, observer),
             SenderEvent::PeerProgress(counters) => self.peer_progress = counters,
             SenderEvent::Drained => self.proto.close(self.unlisted, self.outbox.stages.times()),
             SenderEvent::Receipt {
@@ -553,9 +554,14 @@ pub(crate) fn tell_finished(finished: Finished, observer: &mut Observer) {
             number,
             path: entry.path,
         },
-        Outcome::Failed(failure) => Event::Failed {
-            path: entry.path.to_string(),
-            message: failure.text.to_string(),
-        },
+        Outcome::Failed(failure) => return tell_failed(&entry.path, &failure, observer),
+    });
+}
+
+/// Tells of an entry that did not arrive, or not quite.
+pub(crate) fn tell_failed(path: &RelativePath, failure: &Failure, observer: &mut Observer) {
+    observer(&Event::Failed {
+        path: path.to_string(),
+        message: failure.text.to_string(),
     });
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
 use packhorse_proto::escape::Escaped;
-use packhorse_proto::message::Counters;
+use packhorse_proto::message::{Counters, Failure};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
@@ -30,7 +30,7 @@ use crate::lane_in::LaneIn;
 use crate::placer::{self, Order};
 use crate::receipt::Receipt;
 use crate::receive::{ActiveSession, Reception};
-use crate::send::{LAST_WORDS, PROGRESS_EVERY, tell_finished};
+use crate::send::{LAST_WORDS, PROGRESS_EVERY, tell_failed, tell_finished};
 use crate::stages::nanoseconds;
 use crate::wire::{Turn, Wire};
 
@@ -69,6 +69,12 @@ struct Session {
     walked: bool,
     files_done: u64,
     current: Option<RelativePath>,
+    /// Directories whose metadata is not set yet.
+    unfinished_directories: u64,
+    /// Directories whose metadata could not be set, to be told.
+    flaws: Vec<(RelativePath, Failure)>,
+    /// The sender has nothing more to say.
+    complete: bool,
     receipt: Option<Receipt>,
     said_goodbye: bool,
 }
@@ -122,6 +128,9 @@ pub(crate) async fn run(
         walked: false,
         files_done: 0,
         current: None,
+        unfinished_directories: 0,
+        flaws: Vec::new(),
+        complete: false,
         receipt: None,
         said_goodbye: false,
     };
@@ -178,6 +187,10 @@ impl Session {
             while let Some(event) = self.proto.poll_event() {
                 self.handle_event(event, id, observer)?;
             }
+            for (path, failure) in self.flaws.drain(..) {
+                tell_failed(&path, &failure, observer);
+            }
+            self.complete();
             self.transmit()?;
             if self.said_goodbye
                 && let Some(receipt) = self.receipt.take()
@@ -278,7 +291,7 @@ impl Session {
                 tell_finished(finished, observer);
             }
             ReceiverEvent::PeerProgress(counters) => self.known = counters,
-            ReceiverEvent::Complete => self.complete(),
+            ReceiverEvent::Complete => self.complete = true,
             ReceiverEvent::Goodbye => self.said_goodbye = true,
             ReceiverEvent::Aborted { code, text } => return Err(Error::PeerAborted { code, text }),
             ReceiverEvent::Hello { .. } | ReceiverEvent::Confirm { .. } => {}
@@ -354,6 +367,16 @@ impl Session {
     fn handle_report(&mut self, report: Report) -> Result<(), Error> {
         match report {
             Report::Stored(number, content) => self.proto.stored(number, content),
+            Report::DirectoryMade(number) => {
+                self.unfinished_directories += 1;
+                self.proto.stored(number, None);
+            }
+            Report::DirectoryDone => self.unfinished_directories -= 1,
+            Report::DirectoryFlawed(path, failure) => {
+                self.unfinished_directories -= 1;
+                self.flaws.push((path.clone(), failure.clone()));
+                self.proto.flawed(path, failure);
+            }
             Report::Kept(number) => self.proto.kept(number),
             Report::Failed(number, failure) => self.proto.failed(number, failure),
             Report::Full(text) => return Err(Error::Full(text)),
@@ -370,7 +393,11 @@ impl Session {
         Ok(())
     }
 
+    /// Hands over the receipt once the sender is done and every directory has its metadata.
     fn complete(&mut self) {
+        if !self.complete || self.unfinished_directories > 0 {
+            return;
+        }
         let elapsed = self.authenticated_at.elapsed();
         let times = self.inbox.stages.times();
         if let Some(handover) = self.proto.receipt(nanoseconds(elapsed), times) {

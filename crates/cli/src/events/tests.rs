@@ -1,7 +1,9 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use packhorse_transfer::{Code, Entry, Metadata, Mode, Receipt, RelativePath, StageTimes, Timestamp};
+use packhorse_transfer::{
+    Code, Entry, Metadata, Mode, Receipt, RelativePath, StageTimes, Timestamp,
+};
 
 use super::*;
 
@@ -62,7 +64,10 @@ fn a_code_is_never_written() {
 #[test]
 fn peers_and_their_texts() {
     assert_eq!(
-        line(&Event::WrongCode { peer: peer(), left: 2 }),
+        line(&Event::WrongCode {
+            peer: peer(),
+            left: 2
+        }),
         "{\"v\":1,\"event\":\"wrong_code\",\"peer\":\"192.0.2.1:5\",\"left\":2}\n"
     );
     let connected = Event::Connected {
@@ -78,14 +83,23 @@ fn peers_and_their_texts() {
             "\n"
         )
     );
-    let refused = Event::Refused { peer: peer(), reason: "late".into() };
+    let refused = Event::Refused {
+        peer: peer(),
+        reason: "late".into(),
+    };
     assert!(line(&refused).contains(r#""event":"refused","peer":"192.0.2.1:5","reason":"late""#));
 }
 
 #[test]
 fn paths_are_text_or_base64() {
-    let kept = |bytes| Event::Kept { number: 7, path: path(bytes) };
-    assert_eq!(line(&kept(b"a/b")), "{\"v\":1,\"event\":\"kept\",\"number\":7,\"path\":\"a/b\"}\n");
+    let kept = |bytes| Event::Kept {
+        number: 7,
+        path: path(bytes),
+    };
+    assert_eq!(
+        line(&kept(b"a/b")),
+        "{\"v\":1,\"event\":\"kept\",\"number\":7,\"path\":\"a/b\"}\n"
+    );
     assert!(line(&kept(b"a\xff")).contains(r#""path_base64":"Yf8=""#));
     let offered = |subdirectory| line(&Event::Offered { subdirectory });
     assert!(offered(None).contains(r#""event":"offered","subdirectory":null"#));
@@ -102,7 +116,11 @@ fn a_stored_entry_is_named_for_what_it_is() {
             modified: Timestamp::new(-1, 0).unwrap(),
         },
     };
-    let stored = Event::Stored { number: 1, entry, hash: Some([0xab; 32]) };
+    let stored = Event::Stored {
+        number: 1,
+        entry,
+        hash: Some([0xab; 32]),
+    };
     let expected = format!(
         r#"{{"v":1,"event":"file","number":1,"path":"a","kind":"file","mode":"0644","modified":"-1.000000000","size":3,"hash":"{}"}}"#,
         "ab".repeat(32)
@@ -118,9 +136,10 @@ fn progress_done_failed_and_error() {
         elapsed: Duration::from_millis(1500),
         ..Progress::default()
     };
-    assert!(line(&Event::Progress(progress)).ends_with(
-        "\"walked\":false,\"current\":{\"path\":\"x\"},\"elapsed_seconds\":1.5}\n"
-    ));
+    assert!(
+        line(&Event::Progress(progress))
+            .ends_with("\"walked\":false,\"current\":{\"path\":\"x\"},\"elapsed_seconds\":1.5}\n")
+    );
     let receipt = Receipt {
         files: 2,
         directories: 0,
@@ -134,8 +153,14 @@ fn progress_done_failed_and_error() {
         receiver: StageTimes::default(),
     };
     let done = line(&Event::Done(receipt));
-    assert!(done.starts_with(r#"{"v":1,"event":"done","files":2,"#), "{done}");
-    let failed = Event::Failed { path: "a".into(), message: "no".into() };
+    assert!(
+        done.starts_with(r#"{"v":1,"event":"done","files":2,"#),
+        "{done}"
+    );
+    let failed = Event::Failed {
+        path: "a".into(),
+        message: "no".into(),
+    };
     let expected = "{\"v\":1,\"event\":\"failed\",\"path\":\"a\",\"message\":\"no\"}\n";
     assert_eq!(line(&failed), expected);
     let failure = Failure::usage("bad", "good");

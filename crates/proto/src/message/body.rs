@@ -104,6 +104,11 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) -> u8 {
             11
         }
         Message::Failed { number, failure } => encode_failure(w, *number, failure, 12),
+        Message::Flawed { path, failure } => {
+            w.map(3).uint(0).bytes(path.as_bytes());
+            encode_failure_fields(w, failure);
+            18
+        }
         Message::Progress(counters) => {
             let Counters {
                 bytes,
@@ -176,13 +181,15 @@ fn optional_share(w: &mut Writer<'_>, share: Option<&[u8; 32]>) {
 }
 
 fn encode_failure(w: &mut Writer<'_>, number: u64, failure: &Failure, kind: u8) -> u8 {
-    w.map(3)
-        .uint(0)
-        .uint(number)
-        .uint(1)
-        .uint(failure.class.code().into());
-    w.uint(2).text(failure.text.as_str());
+    w.map(3).uint(0).uint(number);
+    encode_failure_fields(w, failure);
     kind
+}
+
+/// Keys 1 and 2 of a message about a failure.
+fn encode_failure_fields(w: &mut Writer<'_>, failure: &Failure) {
+    w.uint(1).uint(failure.class.code().into());
+    w.uint(2).text(failure.text.as_str());
 }
 
 /// Keys 2 to 4 of an entry or a revision.
@@ -257,6 +264,7 @@ pub(super) fn decode(kind: u8, bytes: &[u8]) -> Result<Option<Message>> {
             .map(|()| Message::Bye)
             .map_err(damaged)?,
         17 => decode_abort(r).map_err(damaged)?,
+        18 => decode_flawed(r)?,
         FIRST_OPTIONAL_TYPE.. => return Ok(None),
         _ => return Err(MessageError::UnknownType(kind)),
     };
@@ -525,24 +533,61 @@ fn decode_revise(r: &mut Reader<'_>) -> Cbor<Message> {
     })
 }
 
-fn decode_failure(r: &mut Reader<'_>) -> Cbor<(u64, Failure)> {
-    let (mut number, mut class, mut text) = (None, None, None);
-    r.map(|r, key| {
+/// What a reader of a failure has seen so far: keys 1 and 2.
+#[derive(Default)]
+struct FailureFields {
+    class: Option<FailureClass>,
+    text: Option<Text>,
+}
+
+impl FailureFields {
+    fn field(&mut self, r: &mut Reader<'_>, key: u64) -> Cbor<bool> {
         match key {
-            0 => number = Some(r.uint()?),
-            1 => class = Some(FailureClass::from_code(decode_u8(r, key)?)),
-            2 => text = Some(decode_text(r, key)?),
+            1 => self.class = Some(FailureClass::from_code(decode_u8(r, key)?)),
+            2 => self.text = Some(decode_text(r, key)?),
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    fn finish(self) -> Cbor<Failure> {
+        Ok(Failure {
+            class: need(self.class, 1)?,
+            text: need(self.text, 2)?,
+        })
+    }
+}
+
+fn decode_failure(r: &mut Reader<'_>) -> Cbor<(u64, Failure)> {
+    let mut number = None;
+    let mut failure = FailureFields::default();
+    r.map(|r, key| {
+        if key != 0 {
+            return failure.field(r, key);
+        }
+        number = Some(r.uint()?);
+        Ok(true)
     })?;
-    Ok((
-        need(number, 0)?,
-        Failure {
-            class: need(class, 1)?,
-            text: need(text, 2)?,
-        },
-    ))
+    Ok((need(number, 0)?, failure.finish()?))
+}
+
+fn decode_flawed(r: &mut Reader<'_>) -> Result<Message> {
+    let damaged = |error| MessageError::Body(18, error);
+    let mut path = None;
+    let mut failure = FailureFields::default();
+    r.map(|r, key| {
+        if key != 0 {
+            return failure.field(r, key);
+        }
+        path = Some(r.bytes(key, 0, MAX_PATH)?);
+        Ok(true)
+    })
+    .map_err(damaged)?;
+    let path = decode_path(need(path, 0).map_err(damaged)?)?;
+    Ok(Message::Flawed {
+        path,
+        failure: failure.finish().map_err(damaged)?,
+    })
 }
 
 fn decode_settled(r: &mut Reader<'_>) -> Cbor<Message> {
@@ -558,7 +603,9 @@ fn decode_settled(r: &mut Reader<'_>) -> Cbor<Message> {
         let (mut list, mut least) = (Vec::new(), 0);
         for _ in 0..numbers / 2 {
             let (first, count) = (r.uint()?, r.uint()?);
-            let end = first.checked_add(count).filter(|_| first >= least && count > 0);
+            let end = first
+                .checked_add(count)
+                .filter(|_| first >= least && count > 0);
             least = end.ok_or(CborError::OutOfBounds(key))?;
             list.push((first, count));
         }

@@ -85,6 +85,11 @@ pub enum Message {
         number: EntryNumber,
         failure: Failure,
     },
+    /// R: a directory is there, with all that came into it, but its metadata could not be set.
+    Flawed {
+        path: RelativePath,
+        failure: Failure,
+    },
     /// Both: how far it is. Sent every second, so that silence means a dead peer.
     Progress(Counters),
     /// S: everything is settled; what it makes of it.

@@ -10,9 +10,7 @@ use packhorse_proto::record::Attempt;
 use packhorse_proto::sender::{Sender, SenderConfig};
 use packhorse_proto::window::Content;
 
-use crate::by_hand::{
-    NOW, Side, bytes, receiving, sender_config, sender_events, sending,
-};
+use crate::by_hand::{NOW, Side, bytes, receiving, sender_config, sender_events, sending};
 use crate::dice::{Dice, play_seeds};
 use crate::link::Lane;
 use crate::play::{Pair, Setup};
@@ -74,7 +72,10 @@ fn rest_of_the_dialogue(mut sender: Sender, mut receiver: Receiver) {
     receiver.stored(0, None);
     receiver.stored(1, Some(content));
     let runs = vec![(0, 2)];
-    assert_eq!(carry(&mut receiver, &mut sender), [Message::Settled { runs }]);
+    assert_eq!(
+        carry(&mut receiver, &mut sender),
+        [Message::Settled { runs }]
+    );
     farewell(sender, receiver);
 }
 
@@ -97,7 +98,10 @@ fn farewell(mut sender: Sender, mut receiver: Receiver) {
     assert_eq!(carry(&mut receiver, &mut sender), [receipt]);
     assert_eq!(carry(&mut sender, &mut receiver), [Message::Bye]);
     assert_eq!((sender.said(), receiver.said()), (vec![], vec![]));
-    assert_eq!((sender.poll_timeout(), receiver.poll_timeout()), (None, None));
+    assert_eq!(
+        (sender.poll_timeout(), receiver.poll_timeout()),
+        (None, None)
+    );
 }
 
 #[test]
@@ -134,7 +138,14 @@ fn a_session_without() {
     assert!(matches!(hello[..], [Message::Hello { share: None, .. }]));
     receiver.welcome(0, None, "stable");
     let welcome = carry(&mut receiver, &mut sender);
-    assert!(matches!(welcome[..], [Message::Welcome { suite: 0, share: None, .. }]));
+    assert!(matches!(
+        welcome[..],
+        [Message::Welcome {
+            suite: 0,
+            share: None,
+            ..
+        }]
+    ));
     rest_of_the_dialogue(sender, receiver);
 }
 
@@ -174,7 +185,10 @@ fn silent_from_now_on(pair: &mut Pair, dice: &mut Dice) {
         pair.sender.act(dice, &mut [Lane::new()]);
         pair.receiver.act(dice);
         pair.pass_time(std::time::Duration::from_secs(9)).unwrap();
-        assert_eq!((pair.sender.machine.take(), pair.receiver.machine.take()), (vec![], vec![]));
+        assert_eq!(
+            (pair.sender.machine.take(), pair.receiver.machine.take()),
+            (vec![], vec![])
+        );
     }
     assert_eq!(pair.sender.machine.poll_timeout(), None);
     assert_eq!(pair.receiver.machine.poll_timeout(), None);
@@ -241,7 +255,10 @@ fn a_violation_on_a_lane_ends_the_session() {
         panic!("{said:?}")
     };
     assert_eq!(*code, AbortCode::Protocol);
-    assert!(text.as_str().starts_with("content for entry 3 beyond the end"));
+    assert!(
+        text.as_str()
+            .starts_with("content for entry 3 beyond the end")
+    );
 }
 
 #[test]

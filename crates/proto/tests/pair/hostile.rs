@@ -61,13 +61,19 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
 fn feed_receiver(bytes: &[u8], authentication: Authentication, dice: &mut Dice) {
     let mut side = ReceivingSide::new(limits(), authentication);
     for piece in bytes.chunks(dice.within(1..200)) {
-        let refused = side.machine.handle_bytes(piece, Default::default()).is_err();
+        let refused = side
+            .machine
+            .handle_bytes(piece, Default::default())
+            .is_err();
         side.drain(Default::default());
         for _ in 0..3 {
             side.act(dice);
         }
         if refused {
-            assert!(matches!(side.machine.said()[..], [.., Message::Abort { .. }]));
+            assert!(matches!(
+                side.machine.said()[..],
+                [.., Message::Abort { .. }]
+            ));
             return;
         }
         side.machine.take();
@@ -81,7 +87,10 @@ fn feed_sender(bytes: &[u8], coded: bool, dice: &mut Dice) {
     }
     let mut side = SendingSide::new(config, random_tree(dice, 12), 0);
     for piece in bytes.chunks(dice.within(1..200)) {
-        let refused = side.machine.handle_bytes(piece, Default::default()).is_err();
+        let refused = side
+            .machine
+            .handle_bytes(piece, Default::default())
+            .is_err();
         side.drain(Default::default());
         for _ in 0..3 {
             side.act(dice, &mut [Lane::new()]);
@@ -125,7 +134,7 @@ fn any_message(dice: &mut Dice) -> Message {
     let failure = Failure::new(FailureClass::from_code(dice.bytes(1)[0]), "x");
     let (size, metadata): (_, Metadata) = (*dice.pick(&SIZES), metadata(dice));
     let (root, times) = ([0; 32], Times::default());
-    match dice.within(0..15) {
+    match dice.within(0..16) {
         0 => Message::Entries {
             first: dice.within(0..9) as u64,
             entries: random_tree(dice, 4),
@@ -155,6 +164,10 @@ fn any_message(dice: &mut Dice) -> Message {
             elapsed: number,
             sender: times,
             receiver: times,
+        },
+        14 => Message::Flawed {
+            path: crate::tree::path(b"x"),
+            failure,
         },
         13 => Message::Abort {
             code: AbortCode::from_code(dice.bytes(1)[0]),

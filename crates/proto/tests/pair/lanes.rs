@@ -179,10 +179,12 @@ fn read_all(mut writers: Vec<Writer>, sources: &[Source], dice: &mut Dice) -> Ve
             tree: ContentTree::new(),
         })
         .collect();
-    let mut readers: BTreeMap<usize, Reader> =
-        (0..writers.len()).map(|lane| (lane, Reader::default())).collect();
+    let mut readers: BTreeMap<usize, Reader> = (0..writers.len())
+        .map(|lane| (lane, Reader::default()))
+        .collect();
     while !readers.is_empty() {
-        let (&lane, reader) = readers.iter_mut().nth(dice.within(0..readers.len())).unwrap();
+        let pick = dice.within(0..readers.len());
+        let (&lane, reader) = readers.iter_mut().nth(pick).unwrap();
         if reader.record(&mut writers[lane].wire, &mut files).is_none() {
             readers.remove(&lane);
             assert!(writers[lane].wire.is_empty());
@@ -196,7 +198,11 @@ fn check(sources: &[Source], files: &[Arriving]) {
         let size = source.bytes.len();
         assert_eq!(file.size, Some(size as u64));
         let root = file.tree.root(size as u64).unwrap().unwrap();
-        assert_eq!(root, *blake3::hash(&source.bytes).as_bytes(), "{size} bytes");
+        assert_eq!(
+            root,
+            *blake3::hash(&source.bytes).as_bytes(),
+            "{size} bytes"
+        );
     }
 }
 
@@ -232,6 +238,24 @@ fn many_files_share_records() {
             .collect();
         let lanes = dice.within(1..6);
         check(&sources, &carry(&sources, lanes, dice));
+    });
+}
+
+#[test]
+fn a_value_fits_behind_every_content_item() {
+    play_seeds(200, |dice| {
+        let mut builder = RecordBuilder::new();
+        loop {
+            let room = builder.room();
+            let length = dice.within(1..40_000).min(room);
+            if length == 0 {
+                break;
+            }
+            builder.commit_content(OF, 0, length);
+            if dice.percent(50) || builder.room() == 0 {
+                assert!(builder.add_value(OF, 0, &[1; 32]));
+            }
+        }
     });
 }
 

@@ -9,6 +9,7 @@
 //! | `receiver_refuses`, `sender_refuses` | each rule, broken by hand |
 //! | `hostile` | bytes of an attacker |
 //! | `lanes` | content through records, extents and trees |
+//! | `specification` | the examples of docs/protocol.md |
 //!
 //! A session that fails prints its seed; `PACKHORSE_SEED=n` plays that one alone.
 
@@ -27,4 +28,5 @@ mod races;
 mod receiver_refuses;
 mod sender_refuses;
 mod sessions;
+mod specification;
 mod timers;

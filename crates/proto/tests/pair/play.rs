@@ -135,7 +135,8 @@ impl Pair {
     /// Plays until both sides are done.
     pub(crate) fn play(&mut self, dice: &mut Dice) {
         for _ in 0..MOST_STEPS {
-            self.step(dice).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+            self.step(dice)
+                .unwrap_or_else(|error| panic!("{error}: {self:?}"));
             if self.sender.is_done() && self.receiver.is_done() {
                 return;
             }

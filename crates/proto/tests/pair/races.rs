@@ -7,9 +7,7 @@ use packhorse_proto::receiver::ReceiverEvent;
 use packhorse_proto::sender::SenderEvent;
 use packhorse_proto::window::{Content, Outcome};
 
-use crate::by_hand::{
-    Side, bytes, entries, receiver_events, receiving, sender_events, sending,
-};
+use crate::by_hand::{Side, bytes, entries, receiver_events, receiving, sender_events, sending};
 use crate::tree::{entry, file};
 
 fn gone() -> Failure {
@@ -29,7 +27,10 @@ fn withdraw(number: u64) -> Message {
 
 fn outcomes(number: u64) -> [Message; 2] {
     let failure = denied();
-    [Message::Kept { number }, Message::Failed { number, failure }]
+    [
+        Message::Kept { number },
+        Message::Failed { number, failure },
+    ]
 }
 
 #[test]
@@ -53,7 +54,10 @@ fn an_outcome_meets_the_last_withdrawal_when_the_sender_has_closed() {
         let mut sender = sending(&[file("a", Some(5))]);
         sender.end_of_entries();
         sender.withdraw(0, gone());
-        assert_eq!(sender_events(&mut sender).last(), Some(&SenderEvent::Drained));
+        assert_eq!(
+            sender_events(&mut sender).last(),
+            Some(&SenderEvent::Drained)
+        );
         sender.close(0, Times::default());
         let Some(&Message::Close { root, .. }) = sender.said().last() else {
             panic!("no close")

@@ -40,7 +40,10 @@ fn entries_out_of_their_order() {
         "entry 'a': the path is out of order"
     );
     let again = [file("b", Some(1)), entry("b", Kind::Directory)];
-    assert_eq!(refused(&[entries(0, &again)]), "entry 'b': the path comes twice");
+    assert_eq!(
+        refused(&[entries(0, &again)]),
+        "entry 'b': the path comes twice"
+    );
     let orphan = [entry("a", Kind::Directory), file("a/b/c", Some(1))];
     assert_eq!(
         refused(&[entries(0, &orphan)]),
@@ -76,7 +79,10 @@ fn a_link_is_no_directory() {
 fn paths_that_lead_out() {
     for (path, told) in [
         (&b".."[..], "entry '..': '.' or '..' as a path component"),
-        (b"a/../../b", "entry 'a/../../b': '.' or '..' as a path component"),
+        (
+            b"a/../../b",
+            "entry 'a/../../b': '.' or '..' as a path component",
+        ),
         (b"/etc/passwd", "entry '/etc/passwd': absolute path"),
         (b"a\0b", "entry 'a\\u{0}b': NUL byte in path"),
         (b"", "entry '': empty path component"),
@@ -203,7 +209,9 @@ fn wrong_numbering() {
         );
     }
     assert!(refused(&[entries(0, &tree), entries(0, &[file("b", None)])]).contains("follow"));
-    assert!(refused(&[entries(0, &tree), end(1), entries(1, &[file("b", None)])]).contains("follow"));
+    assert!(
+        refused(&[entries(0, &tree), end(1), entries(1, &[file("b", None)])]).contains("follow")
+    );
 }
 
 #[test]
@@ -247,7 +255,10 @@ fn revisions_that_do_not_follow() {
     let bad = "a revision of entry 1 that does not follow the one before";
     assert_eq!(refused(&[listed.clone(), revise(1, 0)]), bad);
     assert_eq!(refused(&[listed.clone(), revise(1, 1), revise(1, 1)]), bad);
-    assert_eq!(refused(&[listed.clone(), revise(0, 1)]), bad.replace('1', "0"));
+    assert_eq!(
+        refused(&[listed.clone(), revise(0, 1)]),
+        bad.replace('1', "0")
+    );
     assert_eq!(refused(&[listed, revise(2, 1)]), "entry 2 was never listed");
 }
 
@@ -307,7 +318,10 @@ fn unknown_types_and_fields_that_may_not_be_skipped() {
         refused(&[raw(127, &[0xa0])]),
         "a message of type 127, which is not known here and may not be skipped"
     );
-    assert_eq!(refused(&[raw(0, &[0xa0])]), "a message of type 0, which is not known here and may not be skipped");
+    assert_eq!(
+        refused(&[raw(0, &[0xa0])]),
+        "a message of type 0, which is not known here and may not be skipped"
+    );
     assert_eq!(
         refused(&[raw(7, &[0xa2, 0, 0, 0x18, 63, 1])]),
         "a damaged message of type 7: field 63 is not known here and may not be skipped"
@@ -320,8 +334,13 @@ fn skips_types_and_fields_that_may_be_unknown() {
     // Of any content: a reader that does not know a type knows nothing of its body.
     receiver.hear(&raw(128, &[0xff, 0xff])).unwrap();
     receiver.hear(&raw(255, &[])).unwrap();
-    receiver.hear(&raw(7, &[0xa2, 0, 0, 0x18, 64, 0x81, 0xa0])).unwrap();
-    assert_eq!(receiver_events(&mut receiver), [ReceiverEvent::ManifestEnded]);
+    receiver
+        .hear(&raw(7, &[0xa2, 0, 0, 0x18, 64, 0x81, 0xa0]))
+        .unwrap();
+    assert_eq!(
+        receiver_events(&mut receiver),
+        [ReceiverEvent::ManifestEnded]
+    );
 }
 
 #[test]
@@ -339,5 +358,8 @@ fn special_bits_of_a_mode_are_dropped() {
         .collect();
     assert_eq!(modes, [0o755, 0o777]);
     let told = refused(&[raw_entries(0, &[(b"a", 2, 0o10_000)])]);
-    assert_eq!(told, "a damaged message of type 6: field 2 is out of bounds");
+    assert_eq!(
+        told,
+        "a damaged message of type 6: field 2 is out of bounds"
+    );
 }

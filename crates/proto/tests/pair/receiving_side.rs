@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use packhorse_proto::entry::{Entry, EntryNumber, Kind};
 use packhorse_proto::limits::Limits;
-use packhorse_proto::message::{
-    AbortCode, Counters, ENTRY_OVERHEAD, Failure, FailureClass, Text,
-};
+use packhorse_proto::message::{AbortCode, Counters, ENTRY_OVERHEAD, Failure, FailureClass, Text};
+use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Authentication, Handover, Receiver, ReceiverEvent};
 use packhorse_proto::sender::has_content;
 use packhorse_proto::window::{Content, Finished, Outcome};
@@ -40,6 +39,7 @@ pub(crate) struct ReceivingSide {
     due: Option<Due>,
     listed: u64,
     unsettled: BTreeMap<EntryNumber, Unsettled>,
+    pub(crate) flawed: Vec<RelativePath>,
     pub(crate) finished: Vec<Finished>,
     pub(crate) manifest_ended: bool,
     pub(crate) handover: Option<Handover>,
@@ -56,6 +56,7 @@ impl ReceivingSide {
             due: None,
             listed: 0,
             unsettled: BTreeMap::new(),
+            flawed: Vec::new(),
             finished: Vec::new(),
             manifest_ended: false,
             handover: None,
@@ -70,7 +71,8 @@ impl ReceivingSide {
             match event {
                 ReceiverEvent::Hello { suites, share, .. } => {
                     let suite = suites.first().copied().unwrap_or(0);
-                    self.machine.welcome(suite, share.map(|_| [7; 32]), "stable");
+                    self.machine
+                        .welcome(suite, share.map(|_| [7; 32]), "stable");
                 }
                 ReceiverEvent::Confirm { tag } => {
                     if tag == SENDER_TAG {
@@ -135,10 +137,26 @@ impl ReceivingSide {
     pub(crate) fn act(&mut self, dice: &mut Dice) {
         match self.due.filter(|_| dice.percent(10)) {
             Some(Due::Accept) => self.machine.accept(SESSION),
-            Some(Due::Receipt) => self.handover = self.machine.receipt(9, TIMES),
+            Some(Due::Receipt) => {
+                self.flaw_directories(dice);
+                self.handover = self.machine.receipt(9, TIMES);
+            }
             None => return self.settle_one(dice),
         }
         self.due = None;
+    }
+
+    /// Times of directories are set last, and some cannot be.
+    fn flaw_directories(&mut self, dice: &mut Dice) {
+        let stored = |f: &&Finished| f.outcome == Outcome::Stored;
+        for directory in self.finished.iter().filter(stored) {
+            if directory.entry.kind == Kind::Directory && dice.percent(20) {
+                let failure = Failure::new(FailureClass::Denied, "read-only");
+                let path = directory.entry.path.clone();
+                self.machine.flawed(path.clone(), failure);
+                self.flawed.push(path);
+            }
+        }
     }
 
     fn settle_one(&mut self, dice: &mut Dice) {

@@ -86,7 +86,8 @@ fn an_acceptance_without_room() {
 
 #[test]
 fn settlements_of_what_was_never_listed() {
-    let never = "a message that does not belong here: a settlement of entries that were never listed";
+    let never =
+        "a message that does not belong here: a settlement of entries that were never listed";
     assert_eq!(refusal(two(), &[settled(&[(0, 3)])]), never);
     assert_eq!(refusal(two(), &[settled(&[(2, 1)])]), never);
     assert_eq!(refusal(two(), &[settled(&[(1, u64::MAX - 1)])]), never);
@@ -106,14 +107,20 @@ fn settlements_that_overflow_repeat_or_do_not_ascend() {
         &[(0, 2), (1, 1)],
     ] {
         let told = refusal(two(), &[settled(runs)]);
-        assert_eq!(told, "a damaged message of type 10: field 0 is out of bounds");
+        assert_eq!(
+            told,
+            "a damaged message of type 10: field 0 is out of bounds"
+        );
     }
 }
 
 #[test]
 fn settlements_that_come_twice() {
     let twice = "entry 1 was settled before";
-    assert_eq!(refusal(two(), &[settled(&[(1, 1)]), settled(&[(1, 1)])]), twice);
+    assert_eq!(
+        refusal(two(), &[settled(&[(1, 1)]), settled(&[(1, 1)])]),
+        twice
+    );
     assert_eq!(refusal(two(), &[failed(1), settled(&[(1, 1)])]), twice);
     // Also where it is long gone.
     let speech = [failed(0), failed(1), settled(&[(1, 1)])];
@@ -125,7 +132,11 @@ fn stored_files_whose_content_was_never_sent() {
     let mut sender = two();
     sender.hear(&settled(&[(0, 2)])).unwrap();
     sender.end_of_entries();
-    assert_eq!(sender_events(&mut sender), [], "it waits for what it knows itself");
+    assert_eq!(
+        sender_events(&mut sender),
+        [],
+        "it waits for what it knows itself"
+    );
     let violation = sender.all_content_sent().unwrap_err();
     assert_eq!(
         violation.to_string(),
@@ -152,7 +163,12 @@ fn another_root_in_the_receipt() {
 fn what_comes_too_early_or_too_late() {
     let unexpected = "a message that does not belong here: the sender did not wait for it";
     let new = || Sender::new(sender_config(), NOW);
-    for message in [settled(&[(0, 1)]), receipt([0; 32]), accept(ROOM, 1), failed(0)] {
+    for message in [
+        settled(&[(0, 1)]),
+        receipt([0; 32]),
+        accept(ROOM, 1),
+        failed(0),
+    ] {
         assert_eq!(refusal(new(), &[message]), unexpected);
     }
     let waited = "a message that does not belong here: the sender waited for outcomes";

@@ -6,6 +6,7 @@ use std::time::Duration;
 use packhorse_proto::entry::{Entry, EntryNumber, Kind};
 use packhorse_proto::extent::{Hash, empty_hash};
 use packhorse_proto::message::{AbortCode, Counters, Failure, FailureClass, Text, Times, Totals};
+use packhorse_proto::path::RelativePath;
 use packhorse_proto::record::Attempt;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent, has_content};
 use packhorse_proto::window::{Content, Finished};
@@ -49,6 +50,7 @@ pub(crate) struct SendingSide {
     unsent: BTreeMap<EntryNumber, Unsent>,
     pub(crate) finished: Vec<Finished>,
     pub(crate) withdrawn: Vec<EntryNumber>,
+    pub(crate) flawed: Vec<RelativePath>,
     pub(crate) receipt: Option<(Hash, Totals, Times)>,
     pub(crate) aborted: Option<(AbortCode, Text)>,
     pub(crate) peer_progress: Vec<Counters>,
@@ -64,6 +66,7 @@ impl SendingSide {
             unsent: BTreeMap::new(),
             finished: Vec::new(),
             withdrawn: Vec::new(),
+            flawed: Vec::new(),
             receipt: None,
             aborted: None,
             peer_progress: Vec::new(),
@@ -90,6 +93,7 @@ impl SendingSide {
                     self.unsent.remove(&number);
                 }
                 SenderEvent::Finished(finished) => self.finished.push(finished),
+                SenderEvent::Flawed { path, .. } => self.flawed.push(path),
                 SenderEvent::PeerProgress(counters) => self.peer_progress.push(counters),
                 SenderEvent::Drained => self.machine.close(self.unlisted, TIMES),
                 SenderEvent::Receipt {

@@ -36,9 +36,9 @@ fn random_setup(dice: &mut Dice, most_entries: usize) -> Setup {
 }
 
 /// What the totals have to be, counted from what each entry became.
-fn count(finished: &[Finished], unlisted: u64) -> Totals {
+fn count(finished: &[Finished], failed: u64) -> Totals {
     let mut totals = Totals {
-        failed: unlisted,
+        failed,
         ..Totals::default()
     };
     for entry in finished {
@@ -73,8 +73,7 @@ fn compare(pair: &Pair, entries: usize) {
         assert_eq!(sent.entry.path, received.entry.path);
         assert_eq!(
             received.hash.is_some(),
-            received.outcome == Outcome::Stored
-                && matches!(received.entry.kind, Kind::File { .. })
+            received.outcome == Outcome::Stored && matches!(received.entry.kind, Kind::File { .. })
         );
         match (&sent.outcome, &received.outcome) {
             (Outcome::Stored, _) | (_, Outcome::Stored) => assert_eq!(sent, received),
@@ -93,7 +92,9 @@ fn check(pair: &Pair, entries: usize, unlisted: u64) {
         Some((handover.root, handover.totals, TIMES))
     );
     assert_eq!(handover.root, root(&pair.receiver.finished));
-    assert_eq!(handover.totals, count(&pair.receiver.finished, unlisted));
+    let failed = unlisted + pair.receiver.flawed.len() as u64;
+    assert_eq!(handover.totals, count(&pair.receiver.finished, failed));
+    assert_eq!(pair.sender.flawed, pair.receiver.flawed);
     assert_eq!(pair.sender.aborted, None);
     assert_eq!(pair.receiver.aborted, None);
 }

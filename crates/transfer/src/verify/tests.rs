@@ -36,17 +36,25 @@ impl Received {
 
     fn verify(&self) -> (Vec<Difference>, VerifySummary) {
         let mut differences = Vec::new();
-        let summary = verify(self.directory.path(), &mut &self.receipt[..], &mut |difference| {
-            differences.push(difference);
-        });
+        let summary = verify(
+            self.directory.path(),
+            &mut &self.receipt[..],
+            &mut |difference| {
+                differences.push(difference);
+            },
+        );
         (differences, summary.unwrap())
     }
 
     /// What differs, apart from times: changing anything changes those of a directory.
     fn named(&self) -> Vec<(String, Differs)> {
         let (differences, _) = self.verify();
-        let named = differences.into_iter().map(|d| (d.path.to_string(), d.what));
-        named.filter(|(_, what)| !matches!(what, Differs::Modified { .. })).collect()
+        let named = differences
+            .into_iter()
+            .map(|d| (d.path.to_string(), d.what));
+        named
+            .filter(|(_, what)| !matches!(what, Differs::Modified { .. }))
+            .collect()
     }
 
     fn damaged(&self, from: &str, to: &str) -> VerifyError {
@@ -62,7 +70,9 @@ fn receipt_for(root: &Path) -> Vec<u8> {
     let mut sums = Sums::default();
     for found in Walk::new(vec![WalkSource::new(root.join(""))]).unwrap() {
         let found = found.unwrap();
-        let hash = found.file.map(|file| hash_file(&file, &mut [0; 100]).unwrap().0);
+        let hash = found
+            .file
+            .map(|file| hash_file(&file, &mut [0; 100]).unwrap().0);
         writer.entry(&found.entry, hash.as_ref()).unwrap();
         sums.add(&found.entry, hash.as_ref());
     }
@@ -109,7 +119,10 @@ fn names_what_is_missing_and_what_is_extra() {
     ];
     assert_eq!(received.named(), expected);
     let (_, summary) = received.verify();
-    assert_eq!((summary.missing, summary.extra, summary.is_same()), (2, 1, false));
+    assert_eq!(
+        (summary.missing, summary.extra, summary.is_same()),
+        (2, 1, false)
+    );
 }
 
 #[test]
@@ -130,7 +143,10 @@ fn a_single_bit_is_seen() {
     assert_eq!(received.named(), one("a/big", Differs::Content));
     fs::write(received.path("a/big"), "short").unwrap();
     let expected = 3 * BUFFER as u64 + 5;
-    assert_eq!(received.named(), one("a/big", Differs::Size { expected, found: 5 }));
+    assert_eq!(
+        received.named(),
+        one("a/big", Differs::Size { expected, found: 5 })
+    );
 }
 
 #[test]
@@ -140,11 +156,16 @@ fn permissions_times_and_targets_count() {
     let expected = Mode::from_st_mode(fs::metadata(&empty).unwrap().permissions().mode());
     fs::set_permissions(&empty, Permissions::from_mode(0o400)).unwrap();
     let found = Mode::from_st_mode(0o400);
-    assert_eq!(received.named(), one("a/empty", Differs::Mode { expected, found }));
+    assert_eq!(
+        received.named(),
+        one("a/empty", Differs::Mode { expected, found })
+    );
     fs::set_permissions(&empty, Permissions::from_mode(expected.bits().into())).unwrap();
 
     let time = SystemTime::UNIX_EPOCH + Duration::from_nanos(1);
-    let odd = received.path("").join(std::ffi::OsStr::from_bytes(b"odd\xff\n"));
+    let odd = received
+        .path("")
+        .join(std::ffi::OsStr::from_bytes(b"odd\xff\n"));
     let file = File::options().write(true).open(odd).unwrap();
     file.set_times(FileTimes::new().set_modified(time)).unwrap();
     let (differences, summary) = received.verify();
@@ -183,12 +204,22 @@ fn a_receipt_that_was_changed_is_refused() {
         assert!(matches!(error, VerifyError::Contradiction(_)), "{error}");
     }
     let error = received.damaged(r#""v":1"#, r#""v":2"#);
-    assert!(matches!(error, VerifyError::Receipt(ReceiptFileError::Newer(2))));
+    assert!(matches!(
+        error,
+        VerifyError::Receipt(ReceiptFileError::Newer(2))
+    ));
 }
 
 #[test]
 fn a_directory_that_is_not_there_is_an_error() {
     let received = Received::new();
-    let result = verify(&received.path("nowhere"), &mut &received.receipt[..], &mut |_| ());
-    assert!(matches!(result, Err(VerifyError::Directory(_))), "{result:?}");
+    let result = verify(
+        &received.path("nowhere"),
+        &mut &received.receipt[..],
+        &mut |_| (),
+    );
+    assert!(
+        matches!(result, Err(VerifyError::Directory(_))),
+        "{result:?}"
+    );
 }

@@ -48,7 +48,10 @@ fn greetings() -> Vec<(Message, &'static str)> {
             },
             "0200002ea3000101582022222222222222222222222222222222222222222222222222222222222222220266737461626c65",
         ),
-        (Message::Confirm { tag: [0x33; 64] }, "03000044a100584033333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333"),
+        (
+            Message::Confirm { tag: [0x33; 64] },
+            "03000044a100584033333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333333",
+        ),
         (
             Message::Offer {
                 subdirectory: Some(RelativePath::parse(b"in/box").unwrap()),
@@ -160,9 +163,20 @@ fn endings() -> Vec<(Message, &'static str)> {
     ]
 }
 
+fn flawed() -> (Message, &'static str) {
+    let message = Message::Flawed {
+        path: RelativePath::parse(b"a").unwrap(),
+        failure: Failure::new(FailureClass::Denied, "permission denied"),
+    };
+    (
+        message,
+        "12000019a3004161010402717065726d697373696f6e2064656e696564",
+    )
+}
+
 /// Each message, and its bytes in hexadecimal with its header.
 pub(super) fn goldens() -> Vec<(Message, &'static str)> {
-    [greetings(), entries(), endings()].concat()
+    [greetings(), entries(), endings(), vec![flawed()]].concat()
 }
 
 fn hex(message: &Message) -> String {
