@@ -125,7 +125,7 @@ pub enum ErrorClass {
     Network,
     /// One side did not authenticate, or refused the other.
     Refused,
-    /// Storage on either side: full, denied, failing.
+    /// Input and output of this machine, or storage on either side: full, denied, failing, a port in use.
     Storage,
     /// The peer broke the protocol, or content did not verify.
     Protocol,
@@ -142,18 +142,18 @@ impl Error {
             | Self::InsecureAddress(_)
             | Self::Source(SourceError::SameName { .. }) => ErrorClass::Usage,
             Self::Source(SourceError::NameIsPath { .. }) => ErrorClass::Usage,
-            Self::Resolve(_)
-            | Self::Connect { .. }
-            | Self::Listen(_)
-            | Self::Silent(_)
-            | Self::Lost(_) => ErrorClass::Network,
+            Self::Resolve(_) | Self::Connect { .. } | Self::Silent(_) | Self::Lost(_) => {
+                ErrorClass::Network
+            }
             Self::Refused(_) | Self::Pairing(_) | Self::WrongCode | Self::CodeBurnt(_) => {
                 ErrorClass::Refused
             }
-            Self::Source(_) | Self::Destination { .. } | Self::Full(_) | Self::Storage(_) => {
-                ErrorClass::Storage
-            }
-            Self::Resources { .. } => ErrorClass::Storage,
+            Self::Source(_)
+            | Self::Listen(_)
+            | Self::Destination { .. }
+            | Self::Full(_)
+            | Self::Storage(_)
+            | Self::Resources { .. } => ErrorClass::Storage,
             Self::Preface(_) | Self::Channel(_) | Self::Violation(_) => ErrorClass::Protocol,
             Self::PeerAborted { code, .. } => abort_class(*code),
             Self::Interrupted => ErrorClass::Interrupted,

@@ -42,7 +42,8 @@ pub(crate) fn play_seeds(count: u64, game: impl Fn(&mut Dice)) {
     if let Some(seed) = std::env::var_os("PACKHORSE_SEED") {
         return game(&mut Dice::new(seed.to_str().unwrap().parse().unwrap()));
     }
-    for seed in 0..count {
+    let rounds = std::env::var("PACKHORSE_ROUNDS").map_or(1, |n| n.parse().unwrap());
+    for seed in 0..count * rounds {
         let told = TellSeed(seed);
         game(&mut Dice::new(seed));
         std::mem::forget(told);

@@ -165,13 +165,13 @@ fn any_message(dice: &mut Dice) -> Message {
             sender: times,
             receiver: times,
         },
-        14 => Message::Flawed {
-            path: crate::tree::path(b"x"),
-            failure,
-        },
         13 => Message::Abort {
             code: AbortCode::from_code(dice.bytes(1)[0]),
             text: Text::new("x"),
+        },
+        14 => Message::Flawed {
+            path: crate::tree::path(b"x"),
+            failure,
         },
         _ => Message::Bye,
     }

@@ -11,7 +11,8 @@
 //! | `lanes` | content through records, extents and trees |
 //! | `specification` | the examples of docs/protocol.md |
 //!
-//! A session that fails prints its seed; `PACKHORSE_SEED=n` plays that one alone.
+//! A session that fails prints its seed; `PACKHORSE_SEED=n` plays that one alone, and
+//! `PACKHORSE_ROUNDS=n` plays n times as many.
 
 mod by_hand;
 mod dice;

@@ -85,6 +85,20 @@ fn an_acceptance_without_room() {
 }
 
 #[test]
+fn a_window_larger_than_the_sender_wants_to_hold() {
+    let mut config = sender_config();
+    config.limits.window_entries = 2;
+    let mut sender = Sender::new(config, NOW);
+    sender.hear(&welcome(0, None)).unwrap();
+    sender.hear(&accept(ROOM, 1)).unwrap();
+    let offered = |sender: &mut Sender, name| sender.offer(file(name, None)).is_some();
+    assert!(offered(&mut sender, "a") && offered(&mut sender, "b"));
+    assert!(!offered(&mut sender, "c") && !sender.can_offer());
+    sender.hear(&failed(0)).unwrap();
+    assert!(offered(&mut sender, "c"));
+}
+
+#[test]
 fn settlements_of_what_was_never_listed() {
     let never =
         "a message that does not belong here: a settlement of entries that were never listed";
