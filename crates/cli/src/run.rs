@@ -43,7 +43,9 @@ pub(crate) fn transfer<F: Future>(
 ) -> Result<F::Output, Failure> {
     let cancel = Cancel::new();
     on_runtime(async {
-        let interrupts = tokio::spawn(cancel_at_interrupt(ui.clone(), cancel.clone()));
+        // Before anything is said that somebody could answer with a signal.
+        let interrupts = Interrupts::new().ok();
+        let interrupts = tokio::spawn(cancel_at_interrupt(interrupts, ui.clone(), cancel.clone()));
         let output = run(cancel).await;
         interrupts.abort();
         output
@@ -83,8 +85,8 @@ fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {
     Ok(output)
 }
 
-async fn cancel_at_interrupt(ui: Ui, cancel: Cancel) {
-    let Ok(mut interrupts) = Interrupts::new() else {
+async fn cancel_at_interrupt(interrupts: Option<Interrupts>, ui: Ui, cancel: Cancel) {
+    let Some(mut interrupts) = interrupts else {
         return; // the system's own way of ending the program stays
     };
     interrupts.next().await;
@@ -99,6 +101,8 @@ async fn cancel_at_interrupt(ui: Ui, cancel: Cancel) {
 struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    /// The terminal is gone.
+    hangup: Signal,
 }
 
 impl Interrupts {
@@ -106,6 +110,7 @@ impl Interrupts {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -113,6 +118,7 @@ impl Interrupts {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
         }
     }
 }

@@ -239,17 +239,15 @@ impl Receiver {
                 () = cancel.cancelled() => return self.cancelled(last),
             };
             let authenticated = outcome?;
+            let peer = authenticated.peer;
             let outcome = self.serve(authenticated, cancel).await;
             match (outcome, self.sessions) {
                 (outcome, Sessions::One) => return outcome.map(Some),
                 (Ok(receipt), Sessions::Many) => last = Some(receipt),
-                (Err(Error::Interrupted), Sessions::Many) => return self.cancelled(last),
+                (Err(Error::Interrupted), Sessions::Many) => return Err(Error::Interrupted),
                 (Err(error), Sessions::Many) => {
-                    let peer = address;
-                    (self.observer)(&Event::Refused {
-                        peer,
-                        reason: error.to_string(),
-                    });
+                    let reason = error.to_string();
+                    (self.observer)(&Event::Refused { peer, reason });
                 }
             }
             reason = CodeReason::NextSession;

@@ -98,10 +98,8 @@ async fn connect(
             }
             Ok(Err(error)) => last = Some(Error::Connect { address, error }),
             Err(_) => {
-                last = Some(Error::Connect {
-                    address,
-                    error: io::ErrorKind::TimedOut.into(),
-                })
+                let error = io::ErrorKind::TimedOut.into();
+                last = Some(Error::Connect { address, error });
             }
         }
     }

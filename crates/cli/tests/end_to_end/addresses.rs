@@ -15,7 +15,7 @@ fn port_in_use() {
         .run();
     let port = address.trim_start_matches("127.0.0.1:");
     receiver
-        .expect_code_in(&[3, 5])
+        .expect_code(5)
         .expect_says("in use")
         .expect_says(port);
 }

@@ -135,7 +135,8 @@ fn keeping_receiver_survives_an_interrupted_sender() {
     Packhorse::send(&[&small], &address).run().expect_code(0);
     receiver.signal(Signal::TERM);
     // Between sessions nothing is interrupted: this is how a receiver that goes on is ended.
-    receiver.wait().expect_code_in(&[0, 130]);
+    // Nothing was under way: that is how a receiver that goes on is ended.
+    receiver.wait().expect_code(0);
     assert!(!ground.destination().join("long.img").exists());
     assert_nothing_left_over(&ground.destination());
 }

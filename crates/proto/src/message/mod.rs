@@ -5,7 +5,8 @@
 //! them. Types and keys that a peer may add later without asking are those from
 //! [`FIRST_OPTIONAL_TYPE`] up, and field keys from 64 up: a reader skips the ones it does not know.
 
-mod body;
+mod decode;
+mod encode;
 
 use crate::cbor::CborError;
 use crate::entry::{Entry, EntryNumber, Metadata};
@@ -343,14 +344,38 @@ impl Message {
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; HEADER]);
-        let kind = body::encode(self, out);
+        encode::encode(self, out);
         let length = out.len() - start - HEADER;
         debug_assert!(
             length < 1 << 24,
             "senders keep messages below the limit of their peer"
         );
         let [_, a, b, c] = u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes();
-        out[start..start + HEADER].copy_from_slice(&[kind, a, b, c]);
+        out[start..start + HEADER].copy_from_slice(&[self.kind(), a, b, c]);
+    }
+
+    /// The number of its type.
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => 1,
+            Self::Welcome { .. } => 2,
+            Self::Confirm { .. } => 3,
+            Self::Offer { .. } => 4,
+            Self::Accept { .. } => 5,
+            Self::Entries { .. } => 6,
+            Self::EntriesEnd { .. } => 7,
+            Self::Revise { .. } => 8,
+            Self::Withdraw { .. } => 9,
+            Self::Settled { .. } => 10,
+            Self::Kept { .. } => 11,
+            Self::Failed { .. } => 12,
+            Self::Progress(_) => 13,
+            Self::Close { .. } => 14,
+            Self::Receipt { .. } => 15,
+            Self::Bye => 16,
+            Self::Abort { .. } => 17,
+            Self::Flawed { .. } => 18,
+        }
     }
 
     /// Reads the body of a message of type `kind`; `None` for an unknown one that may be skipped.
@@ -358,7 +383,7 @@ impl Message {
     /// # Errors
     /// The rule that the body breaks.
     pub fn decode(kind: u8, bytes: &[u8]) -> Result<Option<Self>, MessageError> {
-        body::decode(kind, bytes)
+        decode::decode(kind, bytes)
     }
 }
 

@@ -1,0 +1,223 @@
+//! How the bodies of messages are written.
+
+use super::{Counters, Failure, Message, SessionId, Times, Totals, WindowSize};
+use crate::cbor::Writer;
+use crate::entry::{Entry, Kind, Metadata};
+use crate::extent::Hash;
+
+/// Appends the body of `message`.
+pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
+    let mut writer = Writer::new(out);
+    let w = &mut writer;
+    match message {
+        Message::Hello {
+            suites,
+            share,
+            name,
+        } => {
+            w.map(2 + u64::from(share.is_some())).uint(0).bytes(suites);
+            encode_introduction(w, share.as_ref(), name.as_str());
+        }
+        Message::Welcome { suite, share, name } => {
+            w.map(2 + u64::from(share.is_some()))
+                .uint(0)
+                .uint(u64::from(*suite));
+            encode_introduction(w, share.as_ref(), name.as_str());
+        }
+        Message::Confirm { tag } => {
+            w.map(1).uint(0).bytes(tag);
+        }
+        Message::Offer { subdirectory: None } | Message::Bye => {
+            w.map(0);
+        }
+        Message::Offer {
+            subdirectory: Some(path),
+        } => {
+            w.map(1).uint(0).bytes(path.as_bytes());
+        }
+        Message::Accept {
+            session,
+            window,
+            lanes,
+        } => encode_accept(w, session, *window, *lanes),
+        Message::Entries { first, entries } => {
+            w.map(2)
+                .uint(0)
+                .uint(*first)
+                .uint(1)
+                .array(entries.len() as u64);
+            entries.iter().for_each(|entry| encode_entry(w, entry));
+        }
+        Message::EntriesEnd { count: number } | Message::Kept { number } => {
+            w.map(1).uint(0).uint(*number);
+        }
+        Message::Revise {
+            number,
+            attempt,
+            size,
+            metadata,
+        } => {
+            encode_revision(w, (*number, *attempt), *size, metadata);
+        }
+        Message::Withdraw { number, failure } | Message::Failed { number, failure } => {
+            encode_failure(w, *number, failure);
+        }
+        Message::Flawed { path, failure } => {
+            w.map(3).uint(0).bytes(path.as_bytes());
+            encode_failure_fields(w, failure);
+        }
+        Message::Settled { runs } => {
+            w.map(1).uint(0).array(2 * runs.len() as u64);
+            for (first, count) in runs {
+                w.uint(*first).uint(*count);
+            }
+        }
+        Message::Progress(counters) => {
+            let Counters {
+                bytes,
+                files,
+                bytes_known,
+                files_known,
+            } = *counters;
+            encode_numbers(w, &[bytes, files, bytes_known, files_known]);
+        }
+        Message::Close {
+            root,
+            unlisted,
+            times,
+        } => {
+            w.map(3).uint(0).bytes(root).uint(1).uint(*unlisted).uint(2);
+            encode_numbers(w, &times_list(times));
+        }
+        Message::Receipt {
+            root,
+            totals,
+            elapsed,
+            sender,
+            receiver,
+        } => {
+            encode_receipt(w, root, totals, *elapsed, (sender, receiver));
+        }
+        Message::Abort { code, text } => {
+            w.map(2)
+                .uint(0)
+                .uint(code.code().into())
+                .uint(1)
+                .text(text.as_str());
+        }
+    }
+}
+
+/// Keys 1 and 2 of a hello or a welcome.
+fn encode_introduction(w: &mut Writer<'_>, share: Option<&[u8; 32]>, name: &str) {
+    if let Some(share) = share {
+        w.uint(1).bytes(share);
+    }
+    w.uint(2).text(name);
+}
+
+fn encode_accept(w: &mut Writer<'_>, session: &SessionId, window: WindowSize, lanes: u16) {
+    w.map(4).uint(0).bytes(session);
+    w.uint(1)
+        .uint(window.entries.into())
+        .uint(2)
+        .uint(window.bytes.into());
+    w.uint(3).uint(lanes.into());
+}
+
+fn encode_revision(
+    w: &mut Writer<'_>,
+    (number, attempt): (u64, u8),
+    size: Option<u64>,
+    metadata: &Metadata,
+) {
+    w.map(5 + u64::from(size.is_some()))
+        .uint(0)
+        .uint(number)
+        .uint(1)
+        .uint(attempt.into());
+    encode_metadata(w, metadata);
+    if let Some(size) = size {
+        w.uint(5).uint(size);
+    }
+}
+
+fn encode_receipt(
+    w: &mut Writer<'_>,
+    root: &Hash,
+    totals: &Totals,
+    elapsed: u64,
+    (sender, receiver): (&Times, &Times),
+) {
+    let Totals {
+        files,
+        directories,
+        symlinks,
+        bytes,
+        kept,
+        failed,
+    } = *totals;
+    w.map(5).uint(0).bytes(root).uint(1);
+    encode_numbers(w, &[files, directories, symlinks, bytes, kept, failed]);
+    w.uint(2).uint(elapsed).uint(3);
+    encode_numbers(w, &times_list(sender));
+    w.uint(4);
+    encode_numbers(w, &times_list(receiver));
+}
+
+/// A map from 0, 1, 2… to numbers.
+fn encode_numbers(w: &mut Writer<'_>, numbers: &[u64]) {
+    w.map(numbers.len() as u64);
+    for (key, number) in (0u64..).zip(numbers) {
+        w.uint(key).uint(*number);
+    }
+}
+
+fn encode_failure(w: &mut Writer<'_>, number: u64, failure: &Failure) {
+    w.map(3).uint(0).uint(number);
+    encode_failure_fields(w, failure);
+}
+
+/// Keys 1 and 2 of a message about a failure.
+fn encode_failure_fields(w: &mut Writer<'_>, failure: &Failure) {
+    w.uint(1).uint(failure.class.code().into());
+    w.uint(2).text(failure.text.as_str());
+}
+
+/// Keys 2 to 4 of an entry or a revision.
+fn encode_metadata(w: &mut Writer<'_>, metadata: &Metadata) {
+    w.uint(2).uint(metadata.mode.bits().into());
+    w.uint(3).int(metadata.modified.seconds());
+    w.uint(4).uint(metadata.modified.nanoseconds().into());
+}
+
+fn encode_entry(w: &mut Writer<'_>, entry: &Entry) {
+    let (kind, extra) = match &entry.kind {
+        Kind::Directory => (1, 0),
+        Kind::File { size } => (2, u64::from(size.is_some())),
+        Kind::Symlink { .. } => (3, 1),
+    };
+    w.map(5 + extra)
+        .uint(0)
+        .bytes(entry.path.as_bytes())
+        .uint(1)
+        .uint(kind);
+    encode_metadata(w, &entry.metadata);
+    match &entry.kind {
+        Kind::File { size: Some(size) } => w.uint(5).uint(*size),
+        Kind::Symlink { target } => w.uint(6).bytes(target.as_bytes()),
+        _ => w,
+    };
+}
+
+fn times_list(times: &Times) -> [u64; 6] {
+    let Times {
+        read,
+        hash,
+        encrypt,
+        network,
+        write,
+        idle,
+    } = *times;
+    [read, hash, encrypt, network, write, idle]
+}
