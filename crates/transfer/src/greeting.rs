@@ -86,7 +86,8 @@ impl Greeting {
         let stranger = || Error::Lost(std::io::Error::other("a lane of no session"));
         let most = self.reception.limits.lanes;
         let admitted = self.reception.with_session(|session| {
-            if session.id != hello.session || hello.lane >= most || session.lanes_opened >= most {
+            let known = session.id == hello.session && hello.lane < most;
+            if !known || session.lanes_opened.contains(&hello.lane) {
                 return None;
             }
             let opener = match (&mut session.keys, session.suite) {
@@ -100,7 +101,7 @@ impl Greeting {
                 }
                 _ => None,
             };
-            session.lanes_opened += 1;
+            session.lanes_opened.insert(hello.lane);
             session.lanes.send(LaneArrival { stream, opener }).ok()
         });
         admitted.flatten().ok_or_else(stranger)

@@ -82,9 +82,17 @@ pub(crate) async fn greet(
 pub(crate) async fn establish(mut wire: Wire) -> Result<Introduction, Error> {
     let mut early = Vec::new();
     while wire.channel().is_some_and(Channel::is_handshaking) {
-        if wire.turn(&mut early).await? == Turn::Closed {
-            return Err(Error::Lost(std::io::ErrorKind::UnexpectedEof.into()));
+        match wire.turn(&mut early).await {
+            Ok(Turn::Open) => {}
+            Ok(Turn::Closed) => return Err(Error::Lost(std::io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => {
+                // The alert that tells the peer is queued; where it cannot be sent, there is no peer.
+                let _ = wire.flush().await;
+                return Err(error);
+            }
         }
     }
+    // The client's last flight has to leave before anybody waits for an answer to it.
+    wire.flush().await?;
     Ok(Introduction { wire, early })
 }

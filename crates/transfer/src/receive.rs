@@ -1,5 +1,6 @@
 //! The receiver: listens, greets, and serves one session after the other.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -51,7 +52,8 @@ pub(crate) struct ActiveSession {
     pub(crate) keys: Option<SessionKeys>,
     pub(crate) suite: Option<packhorse_trust::Suite>,
     pub(crate) lanes: UnboundedSender<LaneArrival>,
-    pub(crate) lanes_opened: u16,
+    /// Numbers of the lanes so far: each serves once.
+    pub(crate) lanes_opened: BTreeSet<u16>,
 }
 
 /// What greetings tell the receiver.

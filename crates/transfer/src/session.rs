@@ -1,5 +1,6 @@
 //! One session of the receiver: a control task, a placing thread and lane threads.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -141,7 +142,7 @@ pub(crate) async fn run(
             keys,
             suite,
             lanes,
-            lanes_opened: 0,
+            lanes_opened: BTreeSet::new(),
         };
         session.setting.reception.begin(active)
     });

@@ -68,7 +68,7 @@ fn written() -> String {
 fn read_text(text: &str) -> Result<(Listed, Receipt), ReceiptFileError> {
     let mut listed = Vec::new();
     let receipt = read(text.as_bytes(), &mut |entry, hash| {
-        listed.push((entry, hash))
+        listed.push((entry, hash));
     })?;
     Ok((listed, receipt))
 }
