@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use packhorse_proto::entry::{Entry, EntryNumber};
 use packhorse_proto::extent::Hash;
+use packhorse_proto::message::Failure;
 use packhorse_proto::path::RelativePath;
+use packhorse_proto::window::{Finished, Outcome};
 use packhorse_trust::Code;
 
 use crate::receipt::Receipt;
@@ -116,3 +118,36 @@ pub struct Progress {
 
 /// Takes the events of one transfer, in order.
 pub type Observer = Box<dyn FnMut(&Event) + Send>;
+
+/// How often progress is told.
+pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(200);
+
+/// Tells what became of an entry.
+pub(crate) fn tell_finished(finished: Finished, observer: &mut Observer) {
+    let Finished {
+        number,
+        entry,
+        hash,
+        outcome,
+    } = finished;
+    observer(&match outcome {
+        Outcome::Stored => Event::Stored {
+            number,
+            entry,
+            hash,
+        },
+        Outcome::Kept => Event::Kept {
+            number,
+            path: entry.path,
+        },
+        Outcome::Failed(failure) => return tell_failed(&entry.path, &failure, observer),
+    });
+}
+
+/// Tells of an entry that did not arrive, or not quite.
+pub(crate) fn tell_failed(path: &RelativePath, failure: &Failure, observer: &mut Observer) {
+    observer(&Event::Failed {
+        path: path.to_string(),
+        message: failure.text.to_string(),
+    });
+}

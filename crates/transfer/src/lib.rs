@@ -13,20 +13,11 @@ mod bottleneck;
 mod cancel;
 mod descriptors;
 mod error;
-mod greeting;
 mod handshake;
-mod incoming;
-mod lane_in;
-mod lane_out;
-mod placer;
-mod queue;
-mod receive;
-mod send;
-mod session;
+mod receiver;
+mod sender;
 mod stages;
-mod trouble;
 mod verify;
-mod walker;
 mod wire;
 
 pub use bottleneck::{Bottleneck, limited_by, rate};
@@ -37,10 +28,9 @@ pub use options::{
     Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source,
 };
 pub use receipt::{Receipt, StageTimes};
-pub use receive::receive;
-pub use send::send;
+pub use receiver::receive;
+pub use sender::{list, send};
 pub use verify::{Difference, Differs, VerifyError, VerifySummary, verify};
-pub use walker::list;
 
 // What a caller names in options and events, so that it needs none of the crates beneath.
 pub use packhorse_endpoint::{DEFAULT_PORT, Destination, local_addresses};

@@ -1,12 +1,16 @@
 //! The bytes of a control connection: the socket, and TLS around it where there is any.
 
 use std::io;
+use std::time::Duration;
 
 use packhorse_trust::Channel;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::error::Error;
+
+/// How long to wait for a word from the peer that explains why its lane or its connection broke.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What is read from the socket at once.
 const READ_SIZE: usize = 64 << 10;

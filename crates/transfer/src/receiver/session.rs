@@ -21,19 +21,19 @@ use packhorse_trust::Opener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::greeting::{Authenticated, BUSY};
+use super::inbox::{Inbox, Report};
+use super::lane::LaneIn;
+use super::placer::{self, Order};
+use super::{ActiveSession, Reception};
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::event::{Event, Observer, Progress};
-use crate::greeting::{Authenticated, BUSY};
+use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
 use crate::handshake::protection;
-use crate::incoming::{Inbox, Report};
-use crate::lane_in::LaneIn;
-use crate::placer::{self, Order};
 use crate::receipt::Receipt;
-use crate::receive::{ActiveSession, Reception};
-use crate::send::{LAST_WORDS, PROGRESS_EVERY, tell_failed, tell_finished};
+
 use crate::stages::nanoseconds;
-use crate::wire::{Turn, Wire};
+use crate::wire::{LAST_WORDS, Turn, Wire};
 
 /// Where a session's tree goes.
 pub(crate) struct Setting {

@@ -16,12 +16,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use super::session::LaneArrival;
+use super::{Guess, News, Reception};
 use crate::error::Error;
 use crate::handshake::{
     self, Introduction, RECEIVER_ROLE, SENDER_ROLE, associated_data, host_name,
 };
-use crate::receive::{Guess, News, Reception};
-use crate::session::LaneArrival;
 use crate::wire::{Turn, Wire};
 
 /// A connection that was accepted.

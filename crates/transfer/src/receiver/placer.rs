@@ -13,8 +13,8 @@ use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
 use packhorse_tree::{Directory, Existing, Made, Placed};
 
-use crate::incoming::{Inbox, IncomingFile, Report};
-use crate::trouble::{self, Trouble};
+use super::inbox::{Inbox, IncomingFile, Report};
+use super::trouble::{self, Trouble};
 
 /// What the control task wants placed.
 #[derive(Debug)]

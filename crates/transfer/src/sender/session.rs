@@ -1,4 +1,4 @@
-//! The sender: one control task, a walking thread and lane threads.
+//! The control task of a sender: the protocol's machine between the wire, the walk and the lanes.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,100 +11,26 @@ use std::time::Duration;
 use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::Kind;
 use packhorse_proto::lane::LaneHello;
-use packhorse_proto::message::{AbortCode, Counters, Failure, SessionId};
+use packhorse_proto::message::{AbortCode, Counters, SessionId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
-use packhorse_proto::window::{Finished, Outcome};
 use packhorse_tree::WalkError;
 use packhorse_trust::{Initiator, InitiatorAwaitsTag, Sealer, SessionKeys, Suite};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
+use super::lane::{Job, JobSource, LaneOut, LaneReport, Outbox};
+use super::walker::{self, Batch, Item, Origin};
 use crate::cancel::Cancel;
 use crate::error::Error;
-use crate::event::{Event, Observer, Progress};
+use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
 use crate::handshake::{self, Introduction, SENDER_ROLE, associated_data, host_name, protection};
-use crate::lane_out::{Job, JobSource, LaneOut, LaneReport, Outbox};
 use crate::options::{SendOptions, SendSecurity};
 use crate::receipt::Receipt;
-use crate::walker::{self, Batch, Item, Origin};
-use crate::wire::{Turn, Wire};
+use crate::wire::{LAST_WORDS, Turn, Wire};
 
 /// Files that wait for a lane. Each keeps its directory open.
 const QUEUED_FILES: usize = 256;
-
-/// How often progress is told.
-pub(crate) const PROGRESS_EVERY: Duration = Duration::from_millis(200);
-
-/// How long to wait for a word from the peer that explains why its lane or its connection broke.
-pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Sends the sources, and answers with the receipt when the receiver has verified everything.
-///
-/// Entries that could not be sent or stored are told as [`Event::Failed`] and counted in the receipt;
-/// they do not end the transfer.
-///
-/// # Errors
-/// What ended the transfer before its end.
-pub async fn send(
-    options: SendOptions,
-    mut observer: Observer,
-    cancel: Cancel,
-) -> Result<Receipt, Error> {
-    let sources = walker::open(&options.sources)?;
-    crate::descriptors::raise_limit();
-    let subdirectory = match &options.to.subdirectory {
-        Some(bytes) => Some(RelativePath::parse(bytes).map_err(|error| Error::name(bytes, error))?),
-        None => None,
-    };
-    let limits = options.limits.clone();
-    let work = async {
-        let (stream, peer) = connect(&options, limits.authentication).await?;
-        let greeted = handshake::greet(stream, &options.security);
-        let introduction = match timeout(limits.authentication, greeted).await {
-            Ok(introduction) => introduction?,
-            Err(_) => return Err(Error::Silent(limits.authentication)),
-        };
-        Ok((introduction, peer))
-    };
-    let (introduction, peer) = tokio::select! {
-        outcome = work => outcome?,
-        () = cancel.cancelled() => return Err(Error::Interrupted),
-    };
-    let mut session = Session::start(introduction, peer, options, subdirectory)?;
-    let outcome = session.run(sources, &mut observer, &cancel).await;
-    session.end(outcome).await
-}
-
-/// Tries the receiver's addresses in turn.
-async fn connect(
-    options: &SendOptions,
-    patience: Duration,
-) -> Result<(TcpStream, SocketAddr), Error> {
-    let to = options.to.clone();
-    let resolved = tokio::task::spawn_blocking(move || endpoint::resolve(&to)).await;
-    let addresses = resolved.map_err(|error| Error::Resources {
-        what: "threads",
-        error: io::Error::other(error),
-    })??;
-    let mut last = None;
-    for address in addresses {
-        match timeout(patience, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                // Without it small messages would wait for acks of the ones before.
-                endpoint::tune(&stream).map_err(Error::Lost)?;
-                return Ok((stream, address));
-            }
-            Ok(Err(error)) => last = Some(Error::Connect { address, error }),
-            Err(_) => {
-                let error = io::ErrorKind::TimedOut.into();
-                last = Some(Error::Connect { address, error });
-            }
-        }
-    }
-    Err(last.unwrap_or(Error::Lost(io::ErrorKind::NotFound.into())))
-}
 
 /// Where the code's proof stands.
 enum Pairing {
@@ -114,7 +40,8 @@ enum Pairing {
     AwaitsTag(InitiatorAwaitsTag),
 }
 
-struct Session {
+/// A sender's session, from the first message on.
+pub(super) struct Session {
     wire: Wire,
     /// Plaintext that is not handled yet.
     plaintext: Vec<u8>,
@@ -148,7 +75,7 @@ struct Session {
 }
 
 impl Session {
-    fn start(
+    pub(super) fn start(
         introduction: Introduction,
         peer: SocketAddr,
         options: SendOptions,
@@ -211,7 +138,7 @@ impl Session {
         self.started.elapsed()
     }
 
-    async fn run(
+    pub(super) async fn run(
         &mut self,
         sources: walker::Sources,
         observer: &mut Observer,
@@ -509,7 +436,7 @@ impl Session {
     }
 
     /// Tells the peer how it ended, and closes in order.
-    async fn end(mut self, outcome: Result<Receipt, Error>) -> Result<Receipt, Error> {
+    pub(super) async fn end(mut self, outcome: Result<Receipt, Error>) -> Result<Receipt, Error> {
         self.outbox.queue.cancel();
         for socket in &self.lane_sockets {
             // A lane that is done is closed already.
@@ -532,34 +459,4 @@ fn connect_lane(peer: SocketAddr) -> io::Result<StdTcpStream> {
     let stream = StdTcpStream::connect(peer)?;
     endpoint::tune(&stream)?;
     Ok(stream)
-}
-
-/// Tells what became of an entry.
-pub(crate) fn tell_finished(finished: Finished, observer: &mut Observer) {
-    let Finished {
-        number,
-        entry,
-        hash,
-        outcome,
-    } = finished;
-    observer(&match outcome {
-        Outcome::Stored => Event::Stored {
-            number,
-            entry,
-            hash,
-        },
-        Outcome::Kept => Event::Kept {
-            number,
-            path: entry.path,
-        },
-        Outcome::Failed(failure) => return tell_failed(&entry.path, &failure, observer),
-    });
-}
-
-/// Tells of an entry that did not arrive, or not quite.
-pub(crate) fn tell_failed(path: &RelativePath, failure: &Failure, observer: &mut Observer) {
-    observer(&Event::Failed {
-        path: path.to_string(),
-        message: failure.text.to_string(),
-    });
 }

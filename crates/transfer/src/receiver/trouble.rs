@@ -8,7 +8,7 @@ use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::PlaceError;
 
-use crate::incoming::{Inbox, Report};
+use super::inbox::{Inbox, Report};
 
 /// Something that went wrong.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use packhorse_tree::{FileAt, SourceFile};
 use packhorse_trust::Sealer;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::queue::WorkQueue;
+use super::queue::WorkQueue;
 use crate::stages::{Stage, Stages};
 
 /// One file to send.

@@ -15,9 +15,9 @@ use packhorse_proto::window::Content;
 use packhorse_tree::{Existing, Placed, Temporary};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::placer::Parent;
+use super::placer::Parent;
+use super::trouble::{self, Trouble};
 use crate::stages::Stages;
-use crate::trouble::{self, Trouble};
 
 /// What threads of a receiver tell its control task.
 ///

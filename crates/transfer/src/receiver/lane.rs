@@ -13,9 +13,9 @@ use packhorse_proto::record::{
 use packhorse_tree::Temporary;
 use packhorse_trust::Opener;
 
-use crate::incoming::{Inbox, IncomingFile, Lookup, Report};
+use super::inbox::{Inbox, IncomingFile, Lookup, Report};
+use super::trouble::{self, Trouble};
 use crate::stages::Stage;
-use crate::trouble::{self, Trouble};
 
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneIn {

@@ -1,5 +1,12 @@
 //! The receiver: listens, greets, and serves one session after the other.
 
+mod greeting;
+mod inbox;
+mod lane;
+mod placer;
+mod session;
+mod trouble;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -17,13 +24,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::JoinSet;
 
+use self::greeting::{Authenticated, Greeting};
+use self::session::LaneArrival;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{CodeReason, Event, Observer};
-use crate::greeting::{self, Authenticated, Greeting};
 use crate::options::{ReceiveOptions, ReceiveSecurity, Sessions};
 use crate::receipt::Receipt;
-use crate::session::{self, LaneArrival};
 
 /// What greetings share with the receiver.
 pub(crate) struct Reception {

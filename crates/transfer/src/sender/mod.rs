@@ -1,0 +1,90 @@
+//! The sender: one control task, a walking thread and lane threads.
+
+mod lane;
+mod queue;
+mod session;
+mod walker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use packhorse_endpoint as endpoint;
+use packhorse_proto::path::RelativePath;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use self::session::Session;
+pub use self::walker::list;
+use crate::cancel::Cancel;
+use crate::error::Error;
+use crate::event::Observer;
+use crate::handshake;
+use crate::options::SendOptions;
+use crate::receipt::Receipt;
+
+/// Sends the sources, and answers with the receipt when the receiver has verified everything.
+///
+/// Entries that could not be sent or stored are told as [`Event::Failed`] and counted in the receipt;
+/// they do not end the transfer.
+///
+/// # Errors
+/// What ended the transfer before its end.
+pub async fn send(
+    options: SendOptions,
+    mut observer: Observer,
+    cancel: Cancel,
+) -> Result<Receipt, Error> {
+    let sources = walker::open(&options.sources)?;
+    crate::descriptors::raise_limit();
+    let subdirectory = match &options.to.subdirectory {
+        Some(bytes) => Some(RelativePath::parse(bytes).map_err(|error| Error::name(bytes, error))?),
+        None => None,
+    };
+    let limits = options.limits.clone();
+    let work = async {
+        let (stream, peer) = connect(&options, limits.authentication).await?;
+        let greeted = handshake::greet(stream, &options.security);
+        let introduction = match timeout(limits.authentication, greeted).await {
+            Ok(introduction) => introduction?,
+            Err(_) => return Err(Error::Silent(limits.authentication)),
+        };
+        Ok((introduction, peer))
+    };
+    let (introduction, peer) = tokio::select! {
+        outcome = work => outcome?,
+        () = cancel.cancelled() => return Err(Error::Interrupted),
+    };
+    let mut session = Session::start(introduction, peer, options, subdirectory)?;
+    let outcome = session.run(sources, &mut observer, &cancel).await;
+    session.end(outcome).await
+}
+
+/// Tries the receiver's addresses in turn.
+async fn connect(
+    options: &SendOptions,
+    patience: Duration,
+) -> Result<(TcpStream, SocketAddr), Error> {
+    let to = options.to.clone();
+    let resolved = tokio::task::spawn_blocking(move || endpoint::resolve(&to)).await;
+    let addresses = resolved.map_err(|error| Error::Resources {
+        what: "threads",
+        error: io::Error::other(error),
+    })??;
+    let mut last = None;
+    for address in addresses {
+        match timeout(patience, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                // Without it small messages would wait for acks of the ones before.
+                endpoint::tune(&stream).map_err(Error::Lost)?;
+                return Ok((stream, address));
+            }
+            Ok(Err(error)) => last = Some(Error::Connect { address, error }),
+            Err(_) => {
+                let error = io::ErrorKind::TimedOut.into();
+                last = Some(Error::Connect { address, error });
+            }
+        }
+    }
+    Err(last.unwrap_or(Error::Lost(io::ErrorKind::NotFound.into())))
+}
