@@ -115,7 +115,7 @@ pub(crate) struct Send {
     /// Files, directories and links to send; '-' is standard input
     #[arg(required = true, value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
-    /// The receiver: HOST, HOST:PORT or ph://HOST[:PORT]/SUBDIR
+    /// The receiver: HOST, HOST:PORT, ph://HOST/SUBDIR or ph://HOST:PORT/SUBDIR
     #[arg(required = true, value_name = "TO")]
     pub(crate) to: Destination,
     /// Take the code from this file

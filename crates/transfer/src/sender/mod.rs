@@ -25,8 +25,8 @@ use crate::receipt::Receipt;
 
 /// Sends the sources, and answers with the receipt when the receiver has verified everything.
 ///
-/// Entries that could not be sent or stored are told as [`Event::Failed`] and counted in the receipt;
-/// they do not end the transfer.
+/// Entries that could not be sent or stored are told as [`Event::Failed`](crate::Event::Failed) and
+/// counted in the receipt; they do not end the transfer.
 ///
 /// # Errors
 /// What ended the transfer before its end.
