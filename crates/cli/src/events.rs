@@ -53,6 +53,12 @@ struct Refused<'a> {
 }
 
 #[derive(Serialize)]
+struct SessionFailed<'a> {
+    peer: SocketAddr,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
 struct Connected<'a> {
     peer: SocketAddr,
     name: &'a str,
@@ -131,6 +137,10 @@ impl Events {
             Event::Refused { peer, reason } => {
                 let peer = *peer;
                 self.line("refused", Refused { peer, reason });
+            }
+            Event::SessionFailed { peer, message } => {
+                let peer = *peer;
+                self.line("session_failed", SessionFailed { peer, message });
             }
             Event::Connected {
                 peer,

@@ -115,6 +115,10 @@ impl State {
                 let reason = Escaped(reason.as_bytes());
                 ui.at(Volume::Everything, format_args!("refused {peer}: {reason}"));
             }
+            Event::SessionFailed { peer, message } => {
+                let message = Escaped(message.as_bytes());
+                ui.warn(format_args!("the session with {peer} failed: {message}"));
+            }
             Event::Connected {
                 peer,
                 name,

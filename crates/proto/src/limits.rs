@@ -28,7 +28,7 @@ pub struct Limits {
     pub silence: Duration,
     /// Wrong guesses that burn a code. Default 3.
     pub wrong_guesses: u32,
-    /// Connections that are not authenticated yet. Default 16.
+    /// Connections that are not authenticated yet; the oldest makes room for one more. Default 64.
     pub pending_connections: usize,
 }
 
@@ -45,7 +45,7 @@ impl Default for Limits {
             authentication: Duration::from_secs(15),
             silence: Duration::from_secs(30),
             wrong_guesses: 3,
-            pending_connections: 16,
+            pending_connections: 64,
         }
     }
 }

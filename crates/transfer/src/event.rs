@@ -43,6 +43,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A session ended before its end, and the receiver goes on waiting for the next.
+    SessionFailed {
+        /// The sender's address.
+        peer: SocketAddr,
+        /// What ended it.
+        message: String,
+    },
     /// Both sides have proved that they know the code (or run without one).
     Connected {
         /// The other side's address.

@@ -16,8 +16,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use super::reception::{Guess, News, Reception};
 use super::session::LaneArrival;
-use super::{Guess, News, Reception};
 use crate::error::Error;
 use crate::handshake::{
     self, Introduction, RECEIVER_ROLE, SENDER_ROLE, associated_data, host_name,

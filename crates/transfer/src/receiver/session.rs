@@ -25,7 +25,7 @@ use super::greeting::{Authenticated, BUSY};
 use super::inbox::{Inbox, Report};
 use super::lane::LaneIn;
 use super::placer::{self, Order};
-use super::{ActiveSession, Reception};
+use super::reception::{ActiveSession, Reception};
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};

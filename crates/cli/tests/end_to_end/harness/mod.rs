@@ -2,6 +2,7 @@
 //! programs to judge by.
 
 pub(crate) mod compare;
+pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod surroundings;

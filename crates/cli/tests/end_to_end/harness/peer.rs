@@ -1,0 +1,35 @@
+//! Peers of a second make, in Python: written from docs/protocol.md, for sessions without encryption.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::process::Packhorse;
+use super::surroundings::{not_shown, works};
+
+/// A program of `tests/peer`; `None`, and a note, where there is no Python. It tells events as packhorse
+/// does, so the harness runs it alike.
+pub(crate) fn peer(test: &str, program: &str) -> Option<Packhorse> {
+    if !works(Command::new("python3").arg("--version")) {
+        not_shown(test, "there is no python3 to run the other peer");
+        return None;
+    }
+    let script: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/peer", program]
+        .iter()
+        .collect();
+    let mut python = Command::new("python3");
+    // Nothing is written beside the scripts, and a line that is told is told at once.
+    python.args(["-B", "-u"]).arg(script);
+    Some(Packhorse::from_command(python))
+}
+
+/// A receiver without encryption, which tells its events.
+pub(crate) fn insecure_recv(destination: &Path) -> Packhorse {
+    Packhorse::recv(destination)
+        .without_code()
+        .arg("--insecure")
+}
+
+/// A sender without encryption, which tells its events.
+pub(crate) fn insecure_send(sources: &[&Path], to: &str) -> Packhorse {
+    Packhorse::send(sources, to).without_code().arg("--insecure")
+}

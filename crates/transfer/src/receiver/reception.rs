@@ -1,0 +1,153 @@
+//! What greetings share with the receiver: the code, the session that is open, and news.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packhorse_proto::limits::Limits;
+use packhorse_proto::preface::Security;
+use packhorse_trust::{Code, SessionKeys, Suite};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::greeting::Authenticated;
+use super::session::LaneArrival;
+
+/// What greetings share with the receiver.
+pub(crate) struct Reception {
+    pub(crate) limits: Limits,
+    pub(crate) security: Security,
+    state: Mutex<State>,
+    pub(crate) news: UnboundedSender<News>,
+}
+
+struct State {
+    code: Option<CurrentCode>,
+    session: Option<ActiveSession>,
+}
+
+struct CurrentCode {
+    code: Arc<Code>,
+    /// Tells codes apart: a proof that was begun with an older one does not count.
+    generation: u64,
+    wrong: u32,
+}
+
+/// The session that is served at this moment.
+pub(crate) struct ActiveSession {
+    pub(crate) id: [u8; 16],
+    /// `None` in an insecure session.
+    pub(crate) keys: Option<SessionKeys>,
+    pub(crate) suite: Option<Suite>,
+    pub(crate) lanes: UnboundedSender<LaneArrival>,
+    /// Numbers of the lanes so far: each serves once.
+    pub(crate) lanes_opened: BTreeSet<u16>,
+}
+
+/// What greetings tell the receiver.
+pub(crate) enum News {
+    /// Somebody is authenticated.
+    Authenticated(Box<Authenticated>),
+    /// A guess was wrong; so many are left.
+    WrongCode { peer: SocketAddr, left: u32 },
+    /// A connection came to nothing.
+    Refused { peer: SocketAddr, reason: String },
+}
+
+/// What a guess at the code was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guess {
+    Right,
+    Wrong {
+        left: u32,
+    },
+    /// The code it was made at is not in use any more.
+    TooLate,
+}
+
+impl Reception {
+    pub(super) fn new(limits: Limits, security: Security, news: UnboundedSender<News>) -> Self {
+        let state = Mutex::new(State {
+            code: None,
+            session: None,
+        });
+        Self {
+            limits,
+            security,
+            state,
+            news,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, and the state is whole at every moment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The code to prove, and its generation; `None` while none can be proved.
+    pub(crate) fn code(&self) -> Option<(Arc<Code>, u64)> {
+        let state = self.lock();
+        let current = state
+            .code
+            .as_ref()
+            .filter(|current| current.wrong < self.limits.wrong_guesses)?;
+        Some((Arc::clone(&current.code), current.generation))
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.lock().session.is_some()
+    }
+
+    /// Takes the verdict on a guess. It is made under a lock and before anything is answered, so that
+    /// guesses made side by side are counted one by one. `right` is only asked while guesses are left.
+    pub(crate) fn judge(&self, generation: u64, right: impl FnOnce() -> bool) -> Guess {
+        let mut state = self.lock();
+        let most = self.limits.wrong_guesses;
+        let Some(current) = state
+            .code
+            .as_mut()
+            .filter(|current| current.generation == generation)
+        else {
+            return Guess::TooLate;
+        };
+        if current.wrong >= most {
+            return Guess::TooLate;
+        }
+        if right() {
+            // A code serves once: nobody else can prove it while this session is served.
+            state.code = None;
+            return Guess::Right;
+        }
+        current.wrong += 1;
+        Guess::Wrong {
+            left: most - current.wrong,
+        }
+    }
+
+    /// Opens the session for lanes; `false` where another is open.
+    pub(crate) fn begin(&self, session: ActiveSession) -> bool {
+        let mut state = self.lock();
+        if state.session.is_some() {
+            return false;
+        }
+        state.session = Some(session);
+        true
+    }
+
+    pub(crate) fn end(&self) {
+        self.lock().session = None;
+    }
+
+    /// Lets `admit` look at the session that is open.
+    pub(crate) fn with_session<T>(&self, admit: impl FnOnce(&mut ActiveSession) -> T) -> Option<T> {
+        self.lock().session.as_mut().map(admit)
+    }
+
+    /// Puts a code to use.
+    pub(super) fn set_code(&self, code: Arc<Code>, generation: u64) {
+        self.lock().code = Some(CurrentCode {
+            code,
+            generation,
+            wrong: 0,
+        });
+    }
+}
