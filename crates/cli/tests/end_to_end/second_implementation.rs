@@ -57,7 +57,12 @@ fn small_ground() -> Ground {
 fn large_ground() -> Ground {
     let ground = Ground::new();
     let mut random = Random::seeded();
-    for (name, size) in [("40", 40 * MIB), ("17", 17 * MIB + 5), ("8", 8 * MIB), ("1", 1)] {
+    for (name, size) in [
+        ("40", 40 * MIB),
+        ("17", 17 * MIB + 5),
+        ("8", 8 * MIB),
+        ("1", 1),
+    ] {
         ground.source_file(&format!("tree/{name}"), random.bytes(size));
     }
     ground
@@ -163,14 +168,21 @@ fn later_minor_version_with_more_fields_and_messages() {
 fn later_major_version_of_a_sender_is_refused() {
     let ground = small_ground();
     let test = "later_major_version_of_a_sender_is_refused";
-    let Some(sender) = peer(test, "sender.py") else { return };
+    let Some(sender) = peer(test, "sender.py") else {
+        return;
+    };
     let mut receiver = insecure_recv(&ground.destination()).start();
     let address = receiver.address();
     let tree = ground.source().join("tree");
     let sender = sender.args(["--major", "2"]).arg(&tree).arg(&address).run();
     // "PACK", a refusal for the version, and the version that is spoken.
     let answered = sender.events_named("answered");
-    assert_eq!(answered[0]["preface"], "5041434b52010100", "{}", sender.told());
+    assert_eq!(
+        answered[0]["preface"],
+        "5041434b52010100",
+        "{}",
+        sender.told()
+    );
     let refused = receiver.wait_for("refused", |_| true);
     let reason = refused["reason"].as_str().unwrap_or_default();
     assert!(reason.contains("version"), "{reason}");
@@ -202,7 +214,11 @@ fn later_major_version_of_a_receiver_is_an_error() {
 #[test]
 fn refusals_are_understood() {
     let test = "refusals_are_understood";
-    for (reason, says) in [("2", "--insecure"), ("4", "another sender"), ("99", "refused")] {
+    for (reason, says) in [
+        ("2", "--insecure"),
+        ("4", "another sender"),
+        ("99", "refused"),
+    ] {
         if let Some(sender) = answered_with(&["--refuse", reason], test) {
             sender.expect_code(4).expect_says(says);
         }
@@ -232,7 +248,9 @@ fn revised_midway_arrives_and_withdrawn_midway_does_not() {
     let modified = fs::metadata(&inner).and_then(|metadata| metadata.modified());
     fs::remove_file(source).expect("a file");
     let inner = fs::File::open(inner).expect("a directory");
-    inner.set_modified(modified.expect("a time")).expect("a time");
+    inner
+        .set_modified(modified.expect("a time"))
+        .expect("a time");
     let (source, arrived) = named(&ground, "");
     assert_same_tree(&source, &arrived);
     assert_nothing_left_over(&ground.destination());
@@ -243,7 +261,9 @@ fn stream_of_unknown_size_to_the_other_make() {
     let test = "stream_of_unknown_size_to_the_other_make";
     for size in [0, 3, 8 * MIB, 8 * MIB + 1] {
         let ground = Ground::new();
-        let Some(receiver) = peer(test, "receiver.py") else { return };
+        let Some(receiver) = peer(test, "receiver.py") else {
+            return;
+        };
         let mut receiver = receiver.arg(ground.destination()).start();
         let content = Random::seeded().bytes(size);
         let sender = insecure_send(&[Path::new("-")], &receiver.address())
@@ -283,7 +303,9 @@ fn file_changing_while_the_other_make_receives() {
         over.store(true, Ordering::Relaxed);
         ends
     });
-    let Some((sender, receiver)) = ends else { return };
+    let Some((sender, receiver)) = ends else {
+        return;
+    };
     sender.expect_code_in(&[0, 1]);
     receiver.expect_code(0);
     assert_eq!(sender.done()["root"], receiver.done()["root"], "roots");
@@ -291,7 +313,10 @@ fn file_changing_while_the_other_make_receives() {
 
 fn append(path: &Path, content: &[u8]) {
     use std::io::Write;
-    let mut file = fs::OpenOptions::new().append(true).open(path).expect("a file");
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(path)
+        .expect("a file");
     file.write_all(content).expect("more of it");
 }
 
@@ -306,7 +331,9 @@ fn beneath_a_directory_of_the_destination() {
     receiver.expect_code(0);
     let arrived = ground.destination().join("deep/down/tree");
     assert_same_tree(&ground.source().join("tree"), &arrived);
-    let Some(receiver) = peer(test, "receiver.py") else { return };
+    let Some(receiver) = peer(test, "receiver.py") else {
+        return;
+    };
     let mut receiver: crate::harness::Running = receiver.arg(ground.beside()).start();
     let to = format!("ph://{}/deep/down", receiver.address());
     let tree = ground.source().join("tree");

@@ -31,5 +31,7 @@ pub(crate) fn insecure_recv(destination: &Path) -> Packhorse {
 
 /// A sender without encryption, which tells its events.
 pub(crate) fn insecure_send(sources: &[&Path], to: &str) -> Packhorse {
-    Packhorse::send(sources, to).without_code().arg("--insecure")
+    Packhorse::send(sources, to)
+        .without_code()
+        .arg("--insecure")
 }
