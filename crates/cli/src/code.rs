@@ -7,9 +7,11 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use packhorse_transfer::{Code, Escaped};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use crate::report::{Exit, Failure, shown};
+use crate::report::{Failure, shown};
+use crate::run;
 use crate::ui::Ui;
 
 /// The environment variable that may hold the code.
@@ -23,7 +25,7 @@ pub(crate) fn given(file: Option<&Path>) -> Result<Option<Code>, Failure> {
     if let Some(path) = file {
         return from_file(path).map(Some);
     }
-    let Some(value) = std::env::var_os(VARIABLE) else {
+    let Some(value) = std::env::var_os(VARIABLE).filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
     let value = Zeroizing::new(value.into_vec());
@@ -54,7 +56,7 @@ fn parse(bytes: &[u8], name: &str) -> Result<Code, Failure> {
 fn bad(name: &str, why: &str) -> Failure {
     Failure::usage(
         format!("{name} cannot be used: {why}"),
-        "give the code that the receiver shows",
+        "a code is the phrase that `packhorse recv` shows, or one that both sides were given",
     )
 }
 
@@ -64,14 +66,38 @@ pub(crate) fn ask(ui: &Ui, receiver: &str) -> Result<Code, Failure> {
         return Err(nobody_to_ask());
     }
     let prompt = format!("Code shown by {}: ", Escaped(receiver.as_bytes()));
-    let typed = rpassword::prompt_password(prompt).map_err(|error| match error.kind() {
-        io::ErrorKind::Interrupted => Failure {
-            exit: Exit::Interrupted,
-            ..Failure::local("interrupted", &error).means("nothing was sent")
-        },
+    let terminal = Terminal::remember();
+    let typed =
+        run::interruptible(move || rpassword::prompt_password(prompt)).map_err(|failure| {
+            terminal.restore();
+            ui.say("");
+            failure.means("nothing was sent")
+        })?;
+    let typed = typed.map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => {
+            Failure::usage("no code was typed", "type the code that the receiver shows")
+                .means("nothing was sent")
+        }
         _ => nobody_to_ask(),
     })?;
     parse(Zeroizing::new(typed).as_bytes(), "the code typed")
+}
+
+/// The terminal as it was before it was told not to show what is typed.
+struct Terminal(Option<(File, Termios)>);
+
+impl Terminal {
+    fn remember() -> Self {
+        let terminal = File::open("/dev/tty").ok();
+        Self(terminal.and_then(|file| tcgetattr(&file).ok().map(|settings| (file, settings))))
+    }
+
+    fn restore(&self) {
+        if let Some((file, settings)) = &self.0 {
+            // Where that fails the terminal is gone.
+            let _ = tcsetattr(file, OptionalActions::Now, settings);
+        }
+    }
 }
 
 fn nobody_to_ask() -> Failure {
@@ -87,6 +113,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::report::Exit;
 
     #[test]
     fn a_file_may_end_in_a_newline() {

@@ -91,7 +91,8 @@ fn new_bar(ui: &Ui) -> ProgressBar {
 }
 
 fn draw(bar: &ProgressBar, progress: &Progress, pace: &Pace) {
-    bar.set_length(progress.bytes_known.max(progress.bytes));
+    // Of nothing, nothing is done yet: not a full bar.
+    bar.set_length(progress.bytes_known.max(progress.bytes).max(1));
     bar.set_prefix(amounts(progress, pace));
     bar.set_message(match &progress.current {
         Some(path) => format!("{}: {path}", files(progress)),

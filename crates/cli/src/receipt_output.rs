@@ -72,6 +72,8 @@ impl ReceiptOutput {
     fn begin(&mut self) -> io::Result<()> {
         let temporary = match std::mem::replace(&mut self.state, State::Written) {
             State::Ready(temporary) => temporary,
+            // Once a receipt was lost, that is what has to be told in the end.
+            State::Failed(error) => return Err(error),
             _ => temporary(&self.path)?,
         };
         let writer = ReceiptWriter::new(BufWriter::new(temporary))?;
@@ -80,8 +82,12 @@ impl ReceiptOutput {
     }
 
     fn finish(&mut self, receipt: &packhorse_transfer::Receipt) -> io::Result<()> {
-        let State::Writing(writer) = std::mem::replace(&mut self.state, State::Written) else {
-            return Ok(());
+        let writer = match std::mem::replace(&mut self.state, State::Written) {
+            State::Writing(writer) => writer,
+            other => {
+                self.state = other;
+                return Ok(());
+            }
         };
         let file = writer.finish(receipt)?.into_inner()?;
         file.persist(&self.path)?;

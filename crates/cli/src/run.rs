@@ -96,6 +96,9 @@ async fn cancel_at_interrupt(interrupts: Option<Interrupts>, ui: Ui, cancel: Can
     std::process::exit(Exit::Interrupted.code().into());
 }
 
+/// signal(7), on every architecture but MIPS.
+const SIGXFSZ: i32 = 25;
+
 /// The signals that ask the program to end. From the first time on that this is made, they no longer
 /// end it by themselves.
 struct Interrupts {
@@ -103,6 +106,8 @@ struct Interrupts {
     terminate: Signal,
     /// The terminal is gone.
     hangup: Signal,
+    /// A file grew beyond `ulimit -f`: the write says so by itself, once this does not kill.
+    _file_size: Signal,
 }
 
 impl Interrupts {
@@ -111,6 +116,7 @@ impl Interrupts {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(SIGXFSZ))?,
         })
     }
 

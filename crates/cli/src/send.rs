@@ -4,7 +4,9 @@ use std::io;
 use std::path::Path;
 
 use packhorse_transfer::receipt_file::EntryFields;
-use packhorse_transfer::{Entry, Kind, Limits, SendOptions, SendSecurity, Source, list, send};
+use packhorse_transfer::{
+    Entry, Kind, Limits, SendOptions, SendSecurity, Source, check, list, send,
+};
 
 use crate::args::Send;
 use crate::report::{Exit, Failure, after_data, shown};
@@ -17,6 +19,8 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
     if args.dry_run {
         return dry_run(ui, &sources, args.json);
     }
+    // Nobody should be asked for a code that cannot help.
+    check(&sources, &args.to)?;
     let watcher = Watcher::new(ui, &args.records)?;
     let security = security(ui, &args).map_err(|failure| watcher.fail(failure))?;
     let options = SendOptions {

@@ -166,8 +166,10 @@ fn show_stored(ui: &Ui, entry: &Entry, hash: Option<&[u8; 32]>) {
 
 /// Prints the receipt.
 fn show_receipt(ui: &Ui, receipt: &Receipt) {
+    let arrived = receipt.files + receipt.directories + receipt.symlinks + receipt.kept;
     let title = match receipt.failed {
         0 => "All arrived and verified",
+        _ if arrived == 0 => "Nothing arrived",
         _ => "Some of it arrived and verified",
     };
     ui.titled(title, "");

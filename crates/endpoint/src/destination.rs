@@ -54,6 +54,9 @@ pub enum DestinationError {
     /// A `%` without two hexadecimal digits after it.
     #[error("{0:?} holds a '%' without two hexadecimal digits after it: a '%' itself is %25")]
     Escape(String),
+    /// A slash that is not meant to part names, which no name can hold.
+    #[error("no name can hold a slash, not even as %2F")]
+    EncodedSlash,
     /// A slash in an address without a scheme.
     #[error("to name a directory at the receiver, write ph://HOST/DIR")]
     DirectoryWithoutScheme,
@@ -82,6 +85,10 @@ impl FromStr for Destination {
         let (authority, directory) = rest.split_once('/').unwrap_or((rest, ""));
         // RFC 6874: the zone's `%` is itself percent-encoded in a URI.
         let (host, port) = host_and_port(&authority.replacen("%25", "%", 1))?;
+        let directory = directory.strip_suffix('/').unwrap_or(directory);
+        if directory.to_ascii_lowercase().contains("%2f") {
+            return Err(DestinationError::EncodedSlash);
+        }
         let subdirectory = percent::decode(directory)
             .ok_or_else(|| DestinationError::Escape(shortened(directory)))?;
         Ok(Self::new(host, port, Some(subdirectory)))

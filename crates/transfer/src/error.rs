@@ -102,6 +102,9 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// Whatever it was, it came before the first entry.
+    #[error(transparent)]
+    Early(Box<Error>),
     /// This side was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -138,6 +141,7 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
+            Self::Early(error) => error.class(),
             Self::Name { .. }
             | Self::InsecureAddress(_)
             | Self::Source(SourceError::SameName { .. }) => ErrorClass::Usage,
@@ -164,6 +168,7 @@ impl Error {
     #[must_use]
     pub fn consequence(&self) -> &'static str {
         match self {
+            Self::Early(_) => "nothing was transferred",
             Self::Source(_)
             | Self::Name { .. }
             | Self::Resolve(_)
@@ -185,6 +190,7 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Early(error) => return error.hint(),
             Self::Resolve(error) => return Some(error.advice()),
             Self::Listen(error) => return Some(error.advice()),
             Self::Connect { address, .. } => {
@@ -219,9 +225,15 @@ impl Error {
         Some(hint.to_owned())
     }
 
+    /// Says that nothing was transferred before it.
+    pub(crate) fn early(self) -> Self {
+        Self::Early(Box::new(self))
+    }
+
     /// How the peer is told, where it has to be.
     pub(crate) fn abort_code(&self) -> AbortCode {
         match self {
+            Self::Early(error) => error.abort_code(),
             Self::Interrupted => AbortCode::Interrupted,
             Self::Full(_) => AbortCode::StorageFull,
             Self::Lost(_) => AbortCode::LaneLost,

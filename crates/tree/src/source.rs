@@ -42,6 +42,17 @@ impl Identity {
     }
 }
 
+/// ELOOP is what `O_NOFOLLOW` answers at a link (open(2)).
+fn explain(error: Errno) -> io::Error {
+    match error {
+        Errno::LOOP => {
+            let message = "it is a symbolic link now, not a file";
+            io::Error::new(io::ErrorKind::InvalidInput, message)
+        }
+        error => error.into(),
+    }
+}
+
 /// A regular file open for reading.
 #[derive(Debug)]
 pub struct SourceFile {
@@ -59,7 +70,7 @@ impl SourceFile {
     /// It is missing, not allowed, or not a regular file (any more).
     pub fn open(parent: &Directory, name: Name<'_>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(parent, name.as_bytes(), flags, Mode::empty())?;
+        let file = openat(parent, name.as_bytes(), flags, Mode::empty()).map_err(explain)?;
         let stat = fstat(&file)?;
         let kind = NodeKind::of(&stat);
         if kind != NodeKind::File {

@@ -130,13 +130,18 @@ static NEEDS_PROC: AtomicBool = AtomicBool::new(false);
 fn link_descriptor(file: &OwnedFd, directory: &Directory, name: &[u8]) -> rustix::io::Result<()> {
     if !NEEDS_PROC.load(Ordering::Relaxed) {
         match linkat(file, c"", directory, name, AtFlags::EMPTY_PATH) {
-            Err(Errno::NOENT | Errno::PERM | Errno::INVAL) => {}
+            Err(first @ (Errno::NOENT | Errno::PERM | Errno::INVAL)) => {
+                let second = link_through_proc(file, directory, name);
+                if second.is_ok() {
+                    NEEDS_PROC.store(true, Ordering::Relaxed);
+                }
+                // The directory itself is gone: the other way cannot know.
+                return second.map_err(|error| if error == Errno::PERM { first } else { error });
+            }
             answer => return answer,
         }
     }
-    link_through_proc(file, directory, name)?;
-    NEEDS_PROC.store(true, Ordering::Relaxed);
-    Ok(())
+    link_through_proc(file, directory, name)
 }
 
 fn link_through_proc(file: &OwnedFd, directory: &Directory, name: &[u8]) -> rustix::io::Result<()> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use packhorse_proto::entry::{Entry, Kind, LinkTarget};
 use packhorse_proto::path::{Name, PathError, RelativePath};
-use rustix::fs::{AtFlags, Stat, fstat, readlinkat, statat};
+use rustix::fs::{AtFlags, Stat, fstat, fstatfs, readlinkat, statat};
 
 use self::listing::Listing;
 use self::sources::{Location, Origin, Top, TopLevel};
@@ -102,6 +102,9 @@ pub enum WalkProblem {
     /// It cannot be read, or is gone.
     #[error("{0}")]
     Io(#[from] io::Error),
+    /// It lies on procfs, sysfs or their like, where a size says nothing about the content.
+    #[error("not sent, it is made by the kernel when it is read and has no size before")]
+    Sizeless,
     /// No manifest can hold it.
     #[error("not sent, it is {0}")]
     Unsupported(NodeKind),
@@ -261,6 +264,7 @@ impl Walk {
         let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         match NodeKind::of(&stat) {
             NodeKind::Directory => self.enter(parent.open_bytes(name)?, path),
+            NodeKind::File if is_made_when_read(&parent, &stat) => Err(WalkProblem::Sizeless),
             NodeKind::File => found_file(parent, name, path, &stat),
             NodeKind::Symlink => found_link(&parent, name, path, &stat),
             kind => Err(WalkProblem::Unsupported(kind)),
@@ -315,6 +319,27 @@ impl Iterator for Walk {
             Err(error) => Some(Err(error)),
         }
     }
+}
+
+/// Filesystems whose files are made when they are read: their `f_type` (statfs(2), linux/magic.h), of
+/// procfs, sysfs, debugfs, tracefs, securityfs, configfs, cgroup and cgroup2.
+const MADE_WHEN_READ: [u64; 8] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x6265_6570,
+    0x0027_e0eb,
+    0x6367_7270,
+];
+
+/// Whether the file may hold something else than its size says. Only those without blocks can.
+fn is_made_when_read(parent: &Directory, stat: &Stat) -> bool {
+    stat.st_blocks == 0
+        && fstatfs(parent).is_ok_and(|filesystem| {
+            u64::try_from(filesystem.f_type).is_ok_and(|kind| MADE_WHEN_READ.contains(&kind))
+        })
 }
 
 fn found(path: RelativePath, kind: Kind, stat: &Stat) -> Found {

@@ -1,10 +1,13 @@
 //! Either side may end at any moment: the other learns at once, and nothing half done stays.
 
-use std::path::PathBuf;
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
 use crate::harness::compare::assert_nothing_left_over;
+use crate::harness::random::Random;
 use crate::harness::{Ended, Ground, Packhorse, Running};
 
 /// More than crosses before a test has had its say.
@@ -135,8 +138,50 @@ fn keeping_receiver_survives_an_interrupted_sender() {
     Packhorse::send(&[&small], &address).run().expect_code(0);
     receiver.signal(Signal::TERM);
     // Between sessions nothing is interrupted: this is how a receiver that goes on is ended.
-    // Nothing was under way: that is how a receiver that goes on is ended.
     receiver.wait().expect_code(0);
     assert!(!ground.destination().join("long.img").exists());
     assert_nothing_left_over(&ground.destination());
+}
+
+/// Many small files are on their way at any moment: in a record, in a socket, in the lane's hands.
+#[test]
+fn small_files_are_whole_or_absent_however_it_ends() {
+    const FILES: usize = 1_500;
+    let mut random = Random::seeded();
+    let ground = Ground::new();
+    for number in 0..FILES {
+        let length = 1 + random.below(9_000);
+        ground.source_file(
+            &format!("tree/{}/{number}", number % 7),
+            random.bytes(length),
+        );
+    }
+    for round in 0..16 {
+        let destination = ground.beside().join(format!("round {round}"));
+        let mut receiver = Packhorse::recv(&destination).start();
+        let source = ground.source().join("tree");
+        let sender = Packhorse::send(&[&source], &receiver.address()).start();
+        let after = 1 + random.below(FILES / 2);
+        let seen = Cell::new(0);
+        receiver.wait_for("file", |_| seen.replace(seen.get() + 1) >= after);
+        let signal = random.pick(&[Signal::INT, Signal::TERM, Signal::KILL]);
+        let ended = random.pick(&[&sender, &receiver]);
+        ended.signal(signal);
+        sender.wait();
+        receiver.wait();
+        assert_whole_or_absent(&source, &destination.join("tree"));
+        assert_nothing_left_over(&destination);
+    }
+}
+
+fn assert_whole_or_absent(source: &Path, arrived: &Path) {
+    for directory in fs::read_dir(arrived).expect("it began") {
+        let directory = directory.expect("an entry").path();
+        for file in fs::read_dir(&directory).expect("a directory") {
+            let file = file.expect("an entry").path();
+            let original = source.join(file.strip_prefix(arrived).expect("beneath"));
+            let same = fs::read(&file).expect("a file") == fs::read(original).expect("its source");
+            assert!(same, "{} is not what was sent", file.display());
+        }
+    }
 }

@@ -129,21 +129,13 @@ def settle_all(served):
     served.say(wire.SETTLED, {0: [0, len(served.entries)]})
 
 
-@scenario
-def settled_without_content(listener):
-    """All is said to be stored before any content can have come: the lane is not even accepted."""
-    served = Served(listener)
-    served.hear_listing()
-    settle_all(served)
-    served.hear_end()
-
-
-def until_close(served):
+def until_close(served, on_lane=b""):
     """Plays an honest receiver, as far as a sender can see, up to the sender's Close."""
     lanes_done = threading.Event()
 
     def take_lane():
         stream, _ = served.listener.accept()
+        stream.sendall(on_lane)
         served.drain(stream)
         lanes_done.set()
 
@@ -196,10 +188,11 @@ def failures_with_terminal_escapes(listener):
 
 @scenario
 def bytes_on_a_lane(listener):
+    """Says what must not come on a lane, and is honest else."""
     served = Served(listener)
-    stream, _ = listener.accept()
-    stream.sendall(b"this must not come")
-    served.drain(stream)
+    close = until_close(served, b"this must not come")
+    stored = {1: 1, 0: 2, 3: 14}
+    served.say(wire.RECEIPT, {**RECEIPT, 0: close[0], 1: {**TOTALS, **stored}})
     served.hear_end()
 
 

@@ -73,7 +73,7 @@ class Lane(threading.Thread):
 
     def __init__(self, sender, number):
         super().__init__(daemon=True)
-        self.sender, self.work, self.error = sender, queue.Queue(), None
+        self.sender, self.work, self.ended, self.error = sender, queue.Queue(), False, None
         self.stream = wire.connect(sender.options.address)
         self.segment = sender.options.segment
         start = wire.lane_start(sender.session, number)
@@ -85,24 +85,32 @@ class Lane(threading.Thread):
 
     def run(self):
         try:
-            while (extent := self.work.get()) is not None:
-                self.write(self.sender.records_of(*extent))
-                self.work.task_done()
-            self.write(wire.LANE_END)
-            self.stream.shutdown(wire.socket.SHUT_WR)
-            if self.sender.options.await_lanes:
-                # The receiver says nothing on a lane, and closes when it has read the end.
-                self.stream.settimeout(5)
-                if self.stream.recv(1):
-                    raise wire.Broken("bytes from a receiver on a lane")
+            self.send_work()
         except (OSError, wire.Broken) as error:
             self.error = error
-            self.sender.window.changed.acquire()
-            self.sender.window.changed.notify_all()
-            self.sender.window.changed.release()
             # Whoever waits for this lane must not wait for ever.
-            while self.work.get() is not None:
+            while not self.ended:
+                self.take_work()
                 self.work.task_done()
+
+    def take_work(self):
+        extent = self.work.get()
+        self.ended = extent is None
+        return extent
+
+    def send_work(self):
+        while (extent := self.take_work()) is not None:
+            try:
+                self.write(self.sender.records_of(*extent))
+            finally:
+                self.work.task_done()
+        self.write(wire.LANE_END)
+        self.stream.shutdown(wire.socket.SHUT_WR)
+        if self.sender.options.await_lanes:
+            # The receiver says nothing on a lane, and closes when it has read the end.
+            self.stream.settimeout(5)
+            if self.stream.recv(1):
+                raise wire.Broken("bytes from a receiver on a lane")
 
     def write(self, data):
         wire.send(self.stream, self.held + data, self.segment)

@@ -1,6 +1,7 @@
 """What goes over the connections of a session without encryption: prefaces, messages, records, items.
 Written from docs/protocol.md alone."""
 
+import faulthandler
 import json
 import socket
 import struct
@@ -170,6 +171,8 @@ class Control:
 def main(run):
     """Runs a peer, says how it ended, and exits with 0 only where all went well."""
     started = time.monotonic()
+    # No test waits longer than this for a peer, whatever it waits for.
+    faulthandler.dump_traceback_later(110, exit=True)
     try:
         run()
     except Aborted as aborted:

@@ -136,7 +136,7 @@ impl Inbox {
 
     fn drop_file(&self, file: Option<Arc<IncomingFile>>) {
         if let Some(file) = file
-            && file.lock().temporary.take().is_some()
+            && let Stored::Unfinished(_) = file.lock().close()
         {
             self.open_files.fetch_sub(1, Ordering::Relaxed);
         }
@@ -200,8 +200,26 @@ pub(crate) struct IncomingFile {
 #[derive(Debug)]
 struct Progress {
     size: Option<u64>,
-    temporary: Option<Arc<Temporary>>,
+    content: Stored,
     tree: ContentTree,
+}
+
+/// What there is of a file's content.
+#[derive(Debug)]
+enum Stored {
+    /// Nothing has come yet.
+    Nothing,
+    /// Some of it, or all.
+    Unfinished(Arc<Temporary>),
+    /// It is not wanted any more, or it is complete: whatever a lane still brings changes nothing.
+    Over,
+}
+
+impl Progress {
+    /// Takes what there is; from now on the file is over.
+    fn close(&mut self) -> Stored {
+        std::mem::replace(&mut self.content, Stored::Over)
+    }
 }
 
 impl IncomingFile {
@@ -214,7 +232,7 @@ impl IncomingFile {
     ) -> Self {
         let progress = Mutex::new(Progress {
             size,
-            temporary: None,
+            content: Stored::Nothing,
             tree: ContentTree::new(),
         });
         Self {
@@ -235,30 +253,31 @@ impl IncomingFile {
         self.lock().size
     }
 
-    /// The file's temporary, made when its first content comes.
-    pub(crate) fn temporary(&self, inbox: &Inbox) -> Result<Arc<Temporary>, Trouble> {
+    /// The file's temporary, made when its first content comes; `None` where the file is over.
+    pub(crate) fn temporary(&self, inbox: &Inbox) -> Result<Option<Arc<Temporary>>, Trouble> {
         let mut progress = self.lock();
-        if let Some(temporary) = &progress.temporary {
-            return Ok(Arc::clone(temporary));
+        match &progress.content {
+            Stored::Nothing => {}
+            Stored::Unfinished(temporary) => return Ok(Some(Arc::clone(temporary))),
+            Stored::Over => return Ok(None),
         }
-        if inbox.open_files.fetch_add(1, Ordering::Relaxed) >= inbox.max_open_files {
-            inbox.open_files.fetch_sub(1, Ordering::Relaxed);
-            return Err(Trouble::Violation(Violation::Unexpected(
-                "more files at once than this receiver takes",
-            )));
+        if inbox.open_files.load(Ordering::Relaxed) >= inbox.max_open_files {
+            let rule = "more files at once than this receiver takes";
+            return Err(Trouble::Violation(Violation::Unexpected(rule)));
         }
-        match self.parent.directory().create_file() {
-            Ok(temporary) => Ok(Arc::clone(progress.temporary.insert(Arc::new(temporary)))),
-            Err(error) => {
-                inbox.open_files.fetch_sub(1, Ordering::Relaxed);
-                Err(trouble::of_io(&self.path, &error))
-            }
-        }
+        let temporary = self.parent.directory().create_file();
+        let temporary = Arc::new(temporary.map_err(|error| trouble::of_io(&self.path, &error))?);
+        inbox.open_files.fetch_add(1, Ordering::Relaxed);
+        progress.content = Stored::Unfinished(Arc::clone(&temporary));
+        Ok(Some(temporary))
     }
 
     /// Takes an extent that both sides agree on, and finishes the file where it was the last.
     pub(crate) fn agree(&self, value: &ExtentValue, inbox: &Inbox) -> Result<(), Trouble> {
         let mut progress = self.lock();
+        if matches!(progress.content, Stored::Over) {
+            return Ok(());
+        }
         let out_of_bounds = |_: ExtentError| {
             Trouble::Violation(Violation::Unexpected("an extent that came before"))
         };
@@ -291,14 +310,19 @@ impl IncomingFile {
             Trouble::Violation(Violation::Unexpected("extents that do not fit the file"))
         })?;
         let Some(hash) = root else { return Ok(()) };
-        let temporary = progress.temporary.take();
+        let content = progress.close();
         drop(progress);
-        let placed = match temporary {
-            Some(temporary) => {
+        let placed = match content {
+            Stored::Unfinished(temporary) => {
                 inbox.open_files.fetch_sub(1, Ordering::Relaxed);
                 self.commit(temporary, inbox)?
             }
-            None => self.store_empty(inbox)?,
+            Stored::Nothing if size == 0 => self.store_empty(inbox)?,
+            Stored::Nothing => {
+                let rule = "extents without content";
+                return Err(Trouble::Violation(Violation::Unexpected(rule)));
+            }
+            Stored::Over => return Ok(()),
         };
         inbox.remove(self.number);
         inbox.report(match placed {

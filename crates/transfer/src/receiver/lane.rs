@@ -216,7 +216,8 @@ impl LaneWriter {
             Lookup::Unwanted => Target::Unwanted,
             Lookup::File(file) => {
                 match inbox.stages.time(Stage::Write, || file.temporary(&inbox)) {
-                    Ok(temporary) => {
+                    Ok(None) => Target::Unwanted,
+                    Ok(Some(temporary)) => {
                         let size = file.size();
                         Target::File {
                             file,

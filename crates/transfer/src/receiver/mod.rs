@@ -12,7 +12,7 @@ mod trouble;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use self::door::Door;
 use self::greeting::Authenticated;
 use self::reception::{News, Reception};
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::{Error, ErrorClass};
 use crate::event::{CodeReason, Event, Observer};
 use crate::options::{ReceiveOptions, ReceiveSecurity, Sessions};
 use crate::receipt::Receipt;
@@ -46,7 +46,15 @@ pub async fn receive(
     cancel: Cancel,
 ) -> Result<Option<Receipt>, Error> {
     crate::descriptors::raise_limit();
-    let listener = endpoint::listen(options.listen)?;
+    let listen = match (options.listen, &options.security) {
+        // What may only be reached from here listens only here.
+        (None, ReceiveSecurity::Insecure) => Some(SocketAddr::from((
+            Ipv4Addr::LOCALHOST,
+            endpoint::DEFAULT_PORT,
+        ))),
+        (listen, _) => listen,
+    };
+    let listener = endpoint::listen(listen)?;
     let address = listener.local_addr().map_err(Error::Lost)?;
     let (security, given) = match options.security {
         ReceiveSecurity::Insecure if !address.ip().to_canonical().is_loopback() => {
@@ -61,7 +69,7 @@ pub async fn receive(
     let (news_to, news) = mpsc::unbounded_channel();
     let reception = Arc::new(Reception::new(options.limits, security, news_to));
     let receiver = Receiver {
-        destination: Arc::new(destination),
+        destination,
         directory: options.directory,
         door: Door::new(listener, Arc::clone(&reception)),
         reception,
@@ -76,13 +84,16 @@ pub async fn receive(
     receiver.run(address, &cancel).await
 }
 
-fn open_destination(directory: &Path) -> Result<Directory, Error> {
+fn open_destination(directory: &Path) -> Result<Arc<Directory>, Error> {
     let failed = |error| Error::Destination {
         directory: Escaped(directory.as_os_str().as_encoded_bytes()).to_string(),
         error,
     };
     fs::create_dir_all(directory).map_err(failed)?;
-    Directory::open_root(directory).map_err(failed)
+    let root = Arc::new(Directory::open_root(directory).map_err(failed)?);
+    // A place that cannot be written shows now, and not file by file.
+    drop(root.create_file().map_err(failed)?);
+    Ok(root)
 }
 
 /// Things at the door that are remembered during a session; of more than that there is no end.
@@ -122,7 +133,9 @@ impl Receiver {
             match (outcome, self.sessions) {
                 (outcome, Sessions::One) => return outcome.map(Some),
                 (Ok(receipt), Sessions::Many) => last = Some(receipt),
-                (Err(Error::Interrupted), Sessions::Many) => return Err(Error::Interrupted),
+                (Err(error), Sessions::Many) if error.class() == ErrorClass::Interrupted => {
+                    return Err(error);
+                }
                 (Err(error), Sessions::Many) => {
                     let message = error.to_string();
                     (self.observer)(&Event::SessionFailed { peer, message });
@@ -136,7 +149,7 @@ impl Receiver {
     /// did not get it.
     fn cancelled(&self, last: Option<Receipt>) -> Result<Option<Receipt>, Error> {
         match self.sessions {
-            Sessions::One => Err(Error::Interrupted),
+            Sessions::One => Err(Error::Interrupted.early()),
             Sessions::Many => Ok(last),
         }
     }

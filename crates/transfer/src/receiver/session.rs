@@ -66,7 +66,12 @@ struct Session {
     lane_sockets: Vec<TcpStream>,
     /// Why a lane broke; the control connection may yet say what is behind it.
     lane_failure: Option<(Error, Instant)>,
+    /// What the sender says it knows of, which is ahead of what it has listed.
     known: Counters,
+    /// What it has listed.
+    listed: Counters,
+    /// Whether entries may come.
+    accepted: bool,
     walked: bool,
     files_done: u64,
     current: Option<RelativePath>,
@@ -126,6 +131,8 @@ pub(crate) async fn run(
         lane_sockets: Vec::new(),
         lane_failure: None,
         known: Counters::default(),
+        listed: Counters::default(),
+        accepted: false,
         walked: false,
         files_done: 0,
         current: None,
@@ -263,7 +270,14 @@ impl Session {
     ) -> Result<(), Error> {
         match event {
             ReceiverEvent::Offered { subdirectory } => self.accept(subdirectory, id, observer)?,
-            ReceiverEvent::Entry { number, entry } => self.order(Order::Entry { number, entry }),
+            ReceiverEvent::Entry { number, entry } => {
+                if let Kind::File { size } = entry.kind {
+                    self.listed.files_known += 1;
+                    let size = size.unwrap_or(0);
+                    self.listed.bytes_known = self.listed.bytes_known.saturating_add(size);
+                }
+                self.order(Order::Entry { number, entry });
+            }
             ReceiverEvent::Revised {
                 number,
                 attempt,
@@ -317,6 +331,7 @@ impl Session {
             None => Arc::clone(&self.setting.destination),
             Some(path) => Arc::new(self.open_subdirectory(path)?),
         };
+        self.accepted = true;
         observer(&Event::Offered { subdirectory });
         let (orders, thread) =
             placer::spawn(destination, Arc::clone(&self.inbox)).map_err(|error| {
@@ -421,9 +436,13 @@ impl Session {
         });
         observer(&Event::Progress(Progress {
             bytes,
-            bytes_known: self.known.bytes_known.max(bytes),
+            bytes_known: self
+                .known
+                .bytes_known
+                .max(self.listed.bytes_known)
+                .max(bytes),
             files,
-            files_known: self.known.files_known.max(files),
+            files_known: self.known.files_known.max(self.listed.files_known),
             walked: self.walked,
             current: self.current.clone(),
             elapsed: self.authenticated_at.elapsed(),
@@ -456,6 +475,9 @@ impl Session {
         if let Ok(receipt) = &outcome {
             observer(&Event::Done(receipt.clone()));
         }
-        outcome
+        match outcome {
+            Err(error) if !self.accepted => Err(error.early()),
+            outcome => outcome,
+        }
     }
 }

@@ -39,9 +39,13 @@ pub(crate) fn of_io(path: &RelativePath, error: &io::Error) -> Trouble {
             Trouble::Full(format!("'{path}': {error}"))
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            Trouble::Entry(Failure::new(FailureClass::Denied, &error.to_string()))
+            let text = format!("the receiver may not store it: {error}");
+            Trouble::Entry(Failure::new(FailureClass::Denied, &text))
         }
-        _ => Trouble::Entry(Failure::new(FailureClass::Storage, &error.to_string())),
+        _ => {
+            let text = format!("the receiver cannot store it: {error}");
+            Trouble::Entry(Failure::new(FailureClass::Storage, &text))
+        }
     }
 }
 

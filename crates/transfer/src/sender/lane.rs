@@ -229,9 +229,7 @@ impl LaneOut {
         for last in [false, true] {
             let file = match outbox.stages.time(Stage::Read, || at.open()) {
                 Ok(file) => file,
-                Err(error) => {
-                    return self.withdraw(number, FailureClass::Unreadable, &error.to_string());
-                }
+                Err(error) => return self.unreadable(number, &error),
             };
             if last || file.identity() != expected {
                 attempt += 1;
@@ -258,7 +256,7 @@ impl LaneOut {
                 Sent::Unwanted => return Ok(()),
                 Sent::Changed => {}
                 Sent::Unreadable(error) => {
-                    return self.withdraw(number, FailureClass::Unreadable, &error.to_string());
+                    return self.unreadable(number, &error);
                 }
             }
         }
@@ -267,6 +265,11 @@ impl LaneOut {
             FailureClass::Changed,
             "it changed while it was read, twice",
         )
+    }
+
+    fn unreadable(&self, number: EntryNumber, error: &io::Error) -> io::Result<()> {
+        let text = format!("the sender cannot read it: {error}");
+        self.withdraw(number, FailureClass::Unreadable, &text)
     }
 
     fn withdraw(&self, number: EntryNumber, class: FailureClass, text: &str) -> io::Result<()> {
@@ -378,7 +381,7 @@ impl LaneOut {
                 self.complete.push((number, content));
                 Ok(())
             }
-            Err(error) => self.withdraw(number, FailureClass::Unreadable, &error.to_string()),
+            Err(error) => self.unreadable(number, &error),
         }
     }
 

@@ -7,11 +7,13 @@ mod walker;
 
 use std::io;
 use std::net::SocketAddr;
+use std::thread;
 use std::time::Duration;
 
-use packhorse_endpoint as endpoint;
+use packhorse_endpoint::{self as endpoint, Destination};
 use packhorse_proto::path::RelativePath;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use self::session::Session;
@@ -20,7 +22,7 @@ use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::Observer;
 use crate::handshake;
-use crate::options::SendOptions;
+use crate::options::{SendOptions, Source};
 use crate::receipt::Receipt;
 
 /// Sends the sources, and answers with the receipt when the receiver has verified everything.
@@ -37,10 +39,7 @@ pub async fn send(
 ) -> Result<Receipt, Error> {
     let sources = walker::open(&options.sources)?;
     crate::descriptors::raise_limit();
-    let subdirectory = match &options.to.subdirectory {
-        Some(bytes) => Some(RelativePath::parse(bytes).map_err(|error| Error::name(bytes, error))?),
-        None => None,
-    };
+    let subdirectory = subdirectory(&options.to)?;
     let limits = options.limits.clone();
     let work = async {
         let (stream, peer) = connect(&options, limits.authentication).await?;
@@ -51,13 +50,48 @@ pub async fn send(
         };
         Ok((introduction, peer))
     };
-    let (introduction, peer) = tokio::select! {
-        outcome = work => outcome?,
-        () = cancel.cancelled() => return Err(Error::Interrupted),
+    let introduced = tokio::select! {
+        outcome = work => outcome,
+        () = cancel.cancelled() => Err(Error::Interrupted),
     };
+    let (introduction, peer) = introduced.map_err(Error::early)?;
     let mut session = Session::start(introduction, peer, options, subdirectory)?;
     let outcome = session.run(sources, &mut observer, &cancel).await;
     session.end(outcome).await
+}
+
+/// Whether [`send`] could begin: every source is there, no two clash, and the subdirectory can be one.
+///
+/// # Errors
+/// What keeps it from beginning.
+pub fn check(sources: &[Source], to: &Destination) -> Result<(), Error> {
+    walker::open(sources)?;
+    subdirectory(to)?;
+    Ok(())
+}
+
+fn subdirectory(to: &Destination) -> Result<Option<RelativePath>, Error> {
+    let parse =
+        |bytes: &Vec<u8>| RelativePath::parse(bytes).map_err(|error| Error::name(bytes, error));
+    to.subdirectory.as_ref().map(parse).transpose()
+}
+
+/// Runs `work` on a thread of its own, and gives its outcome.
+fn on_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<oneshot::Receiver<T>, Error> {
+    let (outcome, receiver) = oneshot::channel();
+    let run = move || {
+        // Nobody waits for it where the session has ended meanwhile.
+        let _ = outcome.send(work());
+    };
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+    spawned.map_err(|error| Error::Resources {
+        what: "threads",
+        error,
+    })?;
+    Ok(receiver)
 }
 
 /// Tries the receiver's addresses in turn.
@@ -66,11 +100,10 @@ async fn connect(
     patience: Duration,
 ) -> Result<(TcpStream, SocketAddr), Error> {
     let to = options.to.clone();
-    let resolved = tokio::task::spawn_blocking(move || endpoint::resolve(&to)).await;
-    let addresses = resolved.map_err(|error| Error::Resources {
-        what: "threads",
-        error: io::Error::other(error),
-    })??;
+    let resolved = on_thread("resolve", move || endpoint::resolve(&to))?;
+    let addresses = resolved
+        .await
+        .map_err(|_| Error::Lost(io::ErrorKind::Other.into()))??;
     let mut last = None;
     for address in addresses {
         match timeout(patience, TcpStream::connect(address)).await {

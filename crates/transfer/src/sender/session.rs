@@ -17,6 +17,7 @@ use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 use packhorse_tree::WalkError;
 use packhorse_trust::{Initiator, InitiatorAwaitsTag, Sealer, SessionKeys, Suite};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::lane::{Job, JobSource, LaneOut, LaneReport, Outbox};
@@ -58,13 +59,15 @@ pub(super) struct Session {
     reports: UnboundedReceiver<LaneReport>,
     report_to: UnboundedSender<LaneReport>,
     /// A connection for the first lane, made while the code is proved.
-    lane: Option<tokio::task::JoinHandle<io::Result<StdTcpStream>>>,
+    lane: Option<oneshot::Receiver<io::Result<StdTcpStream>>>,
     /// What the walk found and the window has no room for yet.
     found: VecDeque<Result<Item, WalkError>>,
     known: Counters,
     walked: bool,
     /// What the walk could not list, or the manifest not hold.
     unlisted: u64,
+    /// Whether entries may go.
+    accepted: bool,
     lanes_running: usize,
     /// The lanes' sockets, to end threads that wait in them.
     lane_sockets: Vec<StdTcpStream>,
@@ -96,6 +99,7 @@ impl Session {
             None => Vec::new(),
         };
         let limits_silence = options.limits.silence;
+        let patience = options.limits.authentication;
         let config = SenderConfig {
             limits: options.limits,
             suites,
@@ -105,7 +109,7 @@ impl Session {
         };
         let started = Instant::now();
         let (report_to, reports) = mpsc::unbounded_channel();
-        let lane = tokio::task::spawn_blocking(move || connect_lane(peer));
+        let lane = super::on_thread("connect", move || connect_lane(peer, patience))?;
         Ok(Self {
             wire,
             plaintext: early,
@@ -126,6 +130,7 @@ impl Session {
             known: Counters::default(),
             walked: false,
             unlisted: 0,
+            accepted: false,
             lanes_running: 0,
             lane_sockets: Vec::new(),
             lane_failure: None,
@@ -301,7 +306,10 @@ impl Session {
                 self.handle_welcome(share, observer)?;
             }
             SenderEvent::Confirmed { tag } => self.handle_confirmation(&tag, observer)?,
-            SenderEvent::Accepted { session, .. } => self.open_lane(session).await?,
+            SenderEvent::Accepted { session, .. } => {
+                self.accepted = true;
+                self.open_lane(session).await?;
+            }
             SenderEvent::Unwanted(number) => self.outbox.add_unwanted(number),
             SenderEvent::Finished(finished) => {
                 self.outbox.forget(finished.number);
@@ -450,13 +458,16 @@ impl Session {
         if told.is_ok() {
             let _ = timeout(LAST_WORDS, self.wire.close()).await;
         }
-        outcome
+        match outcome {
+            Err(error) if !self.accepted => Err(error.early()),
+            outcome => outcome,
+        }
     }
 }
 
 /// The lane's connection, made by a thread so that it can wait for the session to be accepted.
-fn connect_lane(peer: SocketAddr) -> io::Result<StdTcpStream> {
-    let stream = StdTcpStream::connect(peer)?;
+fn connect_lane(peer: SocketAddr, patience: Duration) -> io::Result<StdTcpStream> {
+    let stream = StdTcpStream::connect_timeout(&peer, patience)?;
     endpoint::tune(&stream)?;
     Ok(stream)
 }
