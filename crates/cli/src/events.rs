@@ -9,6 +9,7 @@ use packhorse_transfer::receipt_file::{EntryFields, PathFields, Totals};
 use packhorse_transfer::{CodeReason, Event, Kind, Progress, local_addresses};
 use serde::Serialize;
 
+use crate::json;
 use crate::report::Failure;
 
 /// The version of every line.
@@ -219,9 +220,9 @@ impl Events {
 
     fn write(&mut self, line: &impl Serialize) -> io::Result<()> {
         // In one call, so that a reader of a pipe or file never sees half a line.
-        let mut text = serde_json::to_vec(line)?;
-        text.push(b'\n');
-        self.to.write_all(&text)?;
+        let mut text = json::line(line)?;
+        text.push('\n');
+        self.to.write_all(text.as_bytes())?;
         self.to.flush()
     }
 }

@@ -5,6 +5,7 @@ mod code;
 mod completions;
 mod demo;
 mod events;
+mod json;
 mod progress;
 mod receipt_output;
 mod receipt_text;

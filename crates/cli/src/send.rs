@@ -12,7 +12,7 @@ use crate::args::Send;
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
-use crate::{code, run, units};
+use crate::{code, json, run, units};
 
 pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
     let sources = sources(&args)?;
@@ -112,7 +112,7 @@ fn text_line(entry: &Entry) -> String {
 }
 
 fn json_line(ui: &Ui, entry: &Entry) -> io::Result<()> {
-    ui.data(serde_json::to_string(&EntryFields::of(entry, None))?)
+    ui.data(json::line(&EntryFields::of(entry, None))?)
 }
 
 #[cfg(test)]

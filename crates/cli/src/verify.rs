@@ -9,6 +9,7 @@ use packhorse_transfer::{Difference, Differs, Mode, VerifyError, VerifySummary};
 use serde::Serialize;
 
 use crate::args::Verify;
+use crate::json;
 use crate::report::{Exit, Failure, after_data, chain, shown};
 use crate::ui::{Ui, Volume};
 use crate::units;
@@ -135,7 +136,7 @@ fn json_line(ui: &Ui, difference: &Difference) -> io::Result<()> {
     ui.data(json_text(difference)?)
 }
 
-fn json_text(difference: &Difference) -> serde_json::Result<String> {
+fn json_text(difference: &Difference) -> io::Result<String> {
     let (name, expected, found) = match &difference.what {
         Differs::Missing => ("missing", None, None),
         Differs::Unreadable(why) => ("unreadable", None, Some(why.clone())),
@@ -154,7 +155,7 @@ fn json_text(difference: &Difference) -> serde_json::Result<String> {
         Differs::Extra => ("extra", None, None),
         _ => ("other", None, None),
     };
-    serde_json::to_string(&DifferenceLine {
+    json::line(&DifferenceLine {
         v: VERSION,
         difference: name,
         path: PathFields::of(&difference.path),
@@ -193,7 +194,7 @@ fn json_summary(ui: &Ui, summary: &VerifySummary) -> io::Result<()> {
         extra,
         bytes,
     };
-    ui.data(serde_json::to_string(&SummaryLine {
+    ui.data(json::line(&SummaryLine {
         v: VERSION,
         summary,
     })?)

@@ -235,6 +235,8 @@ mod tests {
             parse("nas/x"),
             Err(DestinationError::DirectoryWithoutScheme)
         );
+        assert_eq!(parse("ph://nas/a%2Fb"), Err(DestinationError::EncodedSlash));
+        assert_eq!(parse("ph://nas/a/"), parse("ph://nas/a"));
         assert_eq!(parse("ph://nas/a?b"), Err(DestinationError::Reserved('?')));
         let reserved = DestinationError::Reserved('#').to_string();
         assert_eq!(reserved, "'#' in a directory's name is written %23");
@@ -250,6 +252,8 @@ mod tests {
 
         #[test]
         fn any_bytes_can_be_a_subdirectory(bytes in proptest::collection::vec(any::<u8>(), 1..64)) {
+            // One slash at the end is dropped when it is read: it names the same directory.
+            prop_assume!(bytes.last() != Some(&b'/'));
             let there = Destination { subdirectory: Some(bytes), ..parse("nas").unwrap() };
             prop_assert_eq!(parse(&there.to_string()), Ok(there));
         }

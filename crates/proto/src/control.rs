@@ -19,7 +19,7 @@ pub enum Violation {
     #[error(transparent)]
     Message(#[from] MessageError),
     /// A message that does not belong here.
-    #[error("a message that does not belong here: {0}")]
+    #[error("something that does not belong here: {0}")]
     Unexpected(&'static str),
     /// An entry out of order.
     #[error("entry '{path}': {error}")]

@@ -29,9 +29,12 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// Whether a character could steer a terminal or fool a reader.
+///
 /// Invisible or able to reorder, recolour or move: Unicode's Cc, Cf, Zl and Zp, the fillers that
 /// print as nothing, and the private and unassigned areas where no glyph can be expected.
-fn is_unsafe(character: char) -> bool {
+#[must_use]
+pub fn is_unsafe(character: char) -> bool {
     character.is_control()
         || matches!(
             character,

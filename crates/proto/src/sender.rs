@@ -70,7 +70,11 @@ enum State {
     /// Entries go, outcomes come.
     Sending(Sending),
     /// Everything of `listed` entries is settled; the receipt is to come.
-    AwaitReceipt { root: Hash, listed: u64 },
+    AwaitReceipt {
+        root: Hash,
+        listed: u64,
+        stored: Totals,
+    },
     /// Nothing.
     Closed,
 }
@@ -234,7 +238,9 @@ impl Sender {
                 Message::Kept { number } | Message::Failed { number, .. },
             ) if number < *listed => {}
             (
-                State::AwaitReceipt { root: own, .. },
+                State::AwaitReceipt {
+                    root: own, stored, ..
+                },
                 Message::Receipt {
                     root,
                     totals,
@@ -245,6 +251,9 @@ impl Sender {
             ) => {
                 if *own != root {
                     return Err(Violation::Disagreement("the manifest's root"));
+                }
+                if !stored.stores_as_much_as(&totals) {
+                    return Err(Violation::Disagreement("what was stored"));
                 }
                 self.state = State::Closed;
                 self.control.send(&Message::Bye);
@@ -482,12 +491,17 @@ impl Sender {
         };
         if sending.walk == Walk::Drained {
             let (root, listed) = (sending.window.root(), sending.window.next());
+            let stored = sending.window.totals();
             self.control.send(&Message::Close {
                 root,
                 unlisted,
                 times,
             });
-            self.state = State::AwaitReceipt { root, listed };
+            self.state = State::AwaitReceipt {
+                root,
+                listed,
+                stored,
+            };
         }
     }
 

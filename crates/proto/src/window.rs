@@ -154,6 +154,11 @@ impl Window {
         Ok(index.and_then(|index| self.slots.get_mut(index)))
     }
 
+    /// Whether the entry is a directory that is still in the window.
+    pub(crate) fn is_directory(&mut self, number: EntryNumber) -> bool {
+        matches!(self.slot(number), Ok(Some(slot)) if slot.entry.kind == Kind::Directory)
+    }
+
     /// Whether the entry is listed and has no outcome yet.
     pub(crate) fn is_unsettled(&mut self, number: EntryNumber) -> bool {
         matches!(self.slot(number), Ok(Some(slot)) if slot.outcome.is_none())

@@ -85,6 +85,9 @@ pub enum Error {
     /// The peer was silent for too long.
     #[error("nothing was heard from the other side for {} seconds", .0.as_secs())]
     Silent(Duration),
+    /// The peer does not take what it is told.
+    #[error("the other side does not read what it is told")]
+    NotReading,
     /// The connection ended in the middle.
     #[error("the connection to the other side was lost: {0}")]
     Lost(io::Error),
@@ -146,9 +149,11 @@ impl Error {
             | Self::InsecureAddress(_)
             | Self::Source(SourceError::SameName { .. }) => ErrorClass::Usage,
             Self::Source(SourceError::NameIsPath { .. }) => ErrorClass::Usage,
-            Self::Resolve(_) | Self::Connect { .. } | Self::Silent(_) | Self::Lost(_) => {
-                ErrorClass::Network
-            }
+            Self::Resolve(_)
+            | Self::Connect { .. }
+            | Self::Silent(_)
+            | Self::NotReading
+            | Self::Lost(_) => ErrorClass::Network,
             Self::Refused(_) | Self::Pairing(_) | Self::WrongCode | Self::CodeBurnt(_) => {
                 ErrorClass::Refused
             }
@@ -236,6 +241,7 @@ impl Error {
             Self::Early(error) => error.abort_code(),
             Self::Interrupted => AbortCode::Interrupted,
             Self::Full(_) => AbortCode::StorageFull,
+            Self::NotReading => AbortCode::Deadline,
             Self::Lost(_) => AbortCode::LaneLost,
             Self::Pairing(_) | Self::WrongCode => AbortCode::WrongCode,
             Self::CodeBurnt(_) => AbortCode::CodeBurnt,

@@ -35,7 +35,7 @@ pub use verify::{Difference, Differs, VerifyError, VerifySummary, verify};
 // What a caller names in options and events, so that it needs none of the crates beneath.
 pub use packhorse_endpoint::{DEFAULT_PORT, Destination, local_addresses};
 pub use packhorse_proto::entry::{Entry, Kind, LinkTarget, Metadata, Mode, Timestamp};
-pub use packhorse_proto::escape::Escaped;
+pub use packhorse_proto::escape::{Escaped, is_unsafe};
 pub use packhorse_proto::limits::Limits;
 pub use packhorse_proto::path::RelativePath;
 pub use packhorse_trust::{Code, CodeError};

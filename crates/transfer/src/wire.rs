@@ -6,11 +6,15 @@ use std::time::Duration;
 use packhorse_trust::Channel;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::error::Error;
 
 /// How long to wait for a word from the peer that explains why its lane or its connection broke.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// What may wait for a peer that reads slowly: more than a window's worth of anything it can cause.
+const MAX_QUEUED: usize = 8 << 20;
 
 /// What is read from the socket at once.
 const READ_SIZE: usize = 64 << 10;
@@ -23,9 +27,10 @@ pub(crate) struct Wire {
     stream: TcpStream,
     channel: Option<Channel>,
     scratch: Box<[u8]>,
-    /// Bytes for the socket, of which the first `written` are gone.
+    /// Bytes for the socket.
     outgoing: Vec<u8>,
-    written: usize,
+    /// When the last of them went, or when the first came to wait.
+    moved: Instant,
 }
 
 /// What a turn at the wire brought.
@@ -45,7 +50,7 @@ impl Wire {
             channel,
             scratch,
             outgoing: Vec::new(),
-            written: 0,
+            moved: Instant::now(),
         };
         wire.collect();
         wire
@@ -64,12 +69,23 @@ impl Wire {
 
     /// Queues what the protocol has to say.
     pub(crate) fn queue(&mut self, plaintext: &[u8]) -> Result<(), Error> {
+        if self.outgoing.is_empty() {
+            self.moved = Instant::now();
+        }
         match &mut self.channel {
             Some(channel) => channel.write(plaintext)?,
             None => self.outgoing.extend_from_slice(plaintext),
         }
         self.collect();
+        if self.outgoing.len() > MAX_QUEUED {
+            return Err(Error::NotReading);
+        }
         Ok(())
+    }
+
+    /// Whether something has been waiting for `patience` without the peer taking a byte of it.
+    pub(crate) fn is_stalled(&self, patience: Duration) -> bool {
+        !self.outgoing.is_empty() && self.moved.elapsed() >= patience
     }
 
     /// Waits until the socket can be read, or written where something is queued, and does so once.
@@ -111,16 +127,22 @@ impl Wire {
     }
 
     fn write_some(&mut self) -> Result<(), Error> {
-        while self.written < self.outgoing.len() {
-            match self.stream.try_write(&self.outgoing[self.written..]) {
-                Ok(length) => self.written += length,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(Error::Lost(error)),
+        let mut written = 0;
+        let outcome = loop {
+            if written == self.outgoing.len() {
+                break Ok(());
             }
+            match self.stream.try_write(&self.outgoing[written..]) {
+                Ok(length) => written += length,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(Error::Lost(error)),
+            }
+        };
+        if written > 0 {
+            self.outgoing.drain(..written);
+            self.moved = Instant::now();
         }
-        self.outgoing.clear();
-        self.written = 0;
-        Ok(())
+        outcome
     }
 
     /// Writes all that is queued.

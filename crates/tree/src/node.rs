@@ -5,6 +5,7 @@ use std::fmt;
 use packhorse_proto::entry::{Metadata, Mode, Timestamp};
 use rustix::fd::AsFd;
 use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
 
 /// What stands under a name in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,5 +91,11 @@ pub(crate) fn times(modified: Timestamp) -> Timestamps {
 pub(crate) fn set_metadata(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
     let mode = rustix::fs::Mode::from_raw_mode(metadata.mode.bits().into());
     rustix::fs::fchmod(&file, mode)?;
-    rustix::fs::futimens(&file, &times(metadata.modified))
+    rustix::fs::futimens(&file, &times(metadata.modified))?;
+    let seconds = metadata.modified.seconds();
+    // Filesystems cut times they cannot hold without a word. All hold those of 32 bits.
+    if i32::try_from(seconds).is_err() && rustix::fs::fstat(&file)?.st_mtime != seconds {
+        return Err(Errno::OVERFLOW);
+    }
+    Ok(())
 }

@@ -169,6 +169,24 @@ pub struct Totals {
     pub failed: u64,
 }
 
+impl Totals {
+    /// Whether both say the same of what was stored. What was kept or failed is the receiver's to say:
+    /// an outcome may have crossed a withdrawal on its way.
+    pub(crate) fn stores_as_much_as(&self, other: &Self) -> bool {
+        let stored = |totals: &Self| {
+            let Self {
+                files,
+                directories,
+                symlinks,
+                bytes,
+                ..
+            } = *totals;
+            (files, directories, symlinks, bytes)
+        };
+        stored(self) == stored(other)
+    }
+}
+
 /// Text from one side for the person at the other: at most [`Text::MAX`] bytes of UTF-8.
 ///
 /// Its `Display` is escaped for a terminal.

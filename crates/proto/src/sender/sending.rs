@@ -41,6 +41,9 @@ impl Sending {
                     self.handle_settled(first, count)?;
                 }
             }
+            Message::Kept { number } if self.window.is_directory(number) => {
+                return Err(Violation::Unexpected("a directory that is kept"));
+            }
             Message::Kept { number } => self.settle_early(number, Outcome::Kept, events)?,
             Message::Failed { number, failure } => {
                 self.settle_early(number, Outcome::Failed(failure), events)?;

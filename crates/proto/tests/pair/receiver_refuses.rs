@@ -176,7 +176,7 @@ fn files_larger_than_a_receiver_takes() {
     };
     assert_eq!(
         refused_within(limits, &[entries(0, &good), bytes(&revise)]),
-        "a message that does not belong here: a revision to a size over the limit"
+        "something that does not belong here: a revision to a size over the limit"
     );
     let beyond = [file("a", Some(MAX_FILE_SIZE + 1))];
     assert_eq!(
@@ -205,7 +205,7 @@ fn wrong_numbering() {
     for first in [1, u64::MAX] {
         assert_eq!(
             refused(&[entries(first, &tree)]),
-            "a message that does not belong here: entries that do not follow the ones before"
+            "something that does not belong here: entries that do not follow the ones before"
         );
     }
     assert!(refused(&[entries(0, &tree), entries(0, &[file("b", None)])]).contains("follow"));
@@ -227,7 +227,7 @@ fn a_wrong_count_at_the_end() {
 
 #[test]
 fn a_close_before_everything_is_settled() {
-    let early = "a message that does not belong here: a close before everything is settled";
+    let early = "something that does not belong here: a close before everything is settled";
     let root = ManifestRoot::new().finish();
     assert_eq!(refused(&[close(root)]), early);
     let tree = [file("a", Some(1))];
@@ -279,7 +279,7 @@ fn what_only_a_receiver_says() {
 #[test]
 fn what_comes_too_early() {
     let new = |authentication| Receiver::new(Limits::default(), authentication, NOW);
-    let unexpected = "a message that does not belong here: the receiver did not wait for it";
+    let unexpected = "something that does not belong here: the receiver did not wait for it";
     let confirm = bytes(&Message::Confirm { tag: [0; 64] });
     let offer = bytes(&Message::Offer { subdirectory: None });
     for message in [entries(0, &[file("a", None)]), offer, confirm, end(0)] {
@@ -300,7 +300,7 @@ fn what_comes_too_early() {
 
 #[test]
 fn a_hello_for_another_kind_of_session() {
-    let told = "a message that does not belong here: a hello for another kind of session";
+    let told = "something that does not belong here: a hello for another kind of session";
     let receiver = Receiver::new(Limits::default(), Authentication::Code, NOW);
     assert_eq!(refusal(receiver, &[bytes(&hello())]), told);
 }

@@ -48,7 +48,7 @@ fn two() -> Sender {
 
 #[test]
 fn a_suite_that_was_not_offered() {
-    let told = "a message that does not belong here: a cipher suite that was not offered";
+    let told = "something that does not belong here: a cipher suite that was not offered";
     for suite in [0, 3, 255] {
         assert_eq!(refusal(coded(), &[welcome(suite, Some([1; 32]))]), told);
     }
@@ -58,7 +58,7 @@ fn a_suite_that_was_not_offered() {
 
 #[test]
 fn a_welcome_without_a_share_or_with_one_too_many() {
-    let told = "a message that does not belong here: a welcome for another kind of session";
+    let told = "something that does not belong here: a welcome for another kind of session";
     assert_eq!(refusal(coded(), &[welcome(1, None)]), told);
     let open = Sender::new(sender_config(), NOW);
     assert_eq!(refusal(open, &[welcome(0, Some([1; 32]))]), told);
@@ -66,7 +66,7 @@ fn a_welcome_without_a_share_or_with_one_too_many() {
 
 #[test]
 fn an_acceptance_before_the_tags_are_checked() {
-    let told = "a message that does not belong here: the sender did not wait for it";
+    let told = "something that does not belong here: the sender did not wait for it";
     let speech = [welcome(1, Some([1; 32])), accept(ROOM, 1)];
     assert_eq!(refusal(coded(), &speech), told);
     let confirm = bytes(&Message::Confirm { tag: [0; 64] });
@@ -101,11 +101,11 @@ fn a_window_larger_than_the_sender_wants_to_hold() {
 #[test]
 fn settlements_of_what_was_never_listed() {
     let never =
-        "a message that does not belong here: a settlement of entries that were never listed";
+        "something that does not belong here: a settlement of entries that were never listed";
     assert_eq!(refusal(two(), &[settled(&[(0, 3)])]), never);
     assert_eq!(refusal(two(), &[settled(&[(2, 1)])]), never);
     assert_eq!(refusal(two(), &[settled(&[(1, u64::MAX - 1)])]), never);
-    let never = "a message that does not belong here: an outcome of an entry that was never listed";
+    let never = "something that does not belong here: an outcome of an entry that was never listed";
     assert_eq!(refusal(two(), &[failed(2)]), never);
     let kept = bytes(&Message::Kept { number: u64::MAX });
     assert_eq!(refusal(two(), &[kept]), never);
@@ -175,7 +175,7 @@ fn another_root_in_the_receipt() {
 
 #[test]
 fn what_comes_too_early_or_too_late() {
-    let unexpected = "a message that does not belong here: the sender did not wait for it";
+    let unexpected = "something that does not belong here: the sender did not wait for it";
     let new = || Sender::new(sender_config(), NOW);
     for message in [
         settled(&[(0, 1)]),
@@ -185,7 +185,7 @@ fn what_comes_too_early_or_too_late() {
     ] {
         assert_eq!(refusal(new(), &[message]), unexpected);
     }
-    let waited = "a message that does not belong here: the sender waited for outcomes";
+    let waited = "something that does not belong here: the sender waited for outcomes";
     for message in [receipt([0; 32]), accept(ROOM, 1), welcome(0, None)] {
         assert_eq!(refusal(two(), &[message]), waited);
     }

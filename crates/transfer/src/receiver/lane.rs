@@ -1,7 +1,7 @@
 //! A receiver's lane: reads records, opens them, hashes and writes what is in them.
 
 use std::io::{self, Read as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -64,7 +64,10 @@ impl LaneIn {
     /// Takes records until the lane ends.
     pub(crate) fn run(mut self) {
         let inbox = Arc::clone(&self.writer.inbox);
-        inbox.report(match self.take_records() {
+        let outcome = self.take_records();
+        // The sender's lane waits for this, whoever else still holds the socket.
+        let _ = self.stream.shutdown(Shutdown::Both);
+        inbox.report(match outcome {
             Ok(()) => Report::LaneEnded(Ok(())),
             Err(Broken::Io(error)) => Report::LaneEnded(Err(error)),
             Err(Broken::Violation(violation)) => Report::Violation(violation),

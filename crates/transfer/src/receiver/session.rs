@@ -217,7 +217,12 @@ impl Session {
                     }
                 }
                 Some(arrival) = self.arrivals.recv() => self.open_lane(arrival)?,
-                _ = ticks.tick() => self.tell_progress(observer),
+                _ = ticks.tick() => {
+                    if self.wire.is_stalled(self.setting.reception.limits.silence) {
+                        return Err(Error::NotReading);
+                    }
+                    self.tell_progress(observer);
+                }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
                     return Err(self.lane_failure.take().map_or(Error::Interrupted, |(error, _)| error));
@@ -427,6 +432,9 @@ impl Session {
     }
 
     fn tell_progress(&mut self, observer: &mut Observer) {
+        if !self.accepted {
+            return;
+        }
         let bytes = self.inbox.bytes.load(Atomic::Relaxed);
         let files = self.files_done;
         self.proto.set_counters(Counters {

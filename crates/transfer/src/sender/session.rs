@@ -176,7 +176,12 @@ impl Session {
                     self.handle_batch(batch);
                 }
                 () = self.outbox.queue.room(), if offering && !self.found.is_empty() => {}
-                _ = ticks.tick() => self.tell_progress(observer),
+                _ = ticks.tick() => {
+                    if self.wire.is_stalled(self.limits_silence) {
+                        return Err(Error::NotReading);
+                    }
+                    self.tell_progress(observer);
+                }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
                     return Err(self.lane_failure.take().map_or(Error::Interrupted, |(error, _)| error));
@@ -423,6 +428,9 @@ impl Session {
     }
 
     fn tell_progress(&mut self, observer: &mut Observer) {
+        if !self.accepted {
+            return;
+        }
         self.known.bytes = self.outbox.bytes.load(Ordering::Relaxed);
         self.known.files = self.outbox.files.load(Ordering::Relaxed);
         self.proto.set_counters(self.known);

@@ -185,14 +185,15 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
     }
 
-    /// The most memory it has had so far, in bytes.
-    pub(crate) fn peak_memory(&self) -> u64 {
+    /// The most memory it has had so far, in bytes; `None` once it has ended.
+    pub(crate) fn peak_memory(&self) -> Option<u64> {
         let status = format!("/proc/{}/status", self.child.id());
-        let status = std::fs::read_to_string(status).expect("the process is there");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = peak.and_then(|peak| peak.trim().strip_suffix("kB"));
-        let kilobytes = kilobytes.and_then(|number| number.trim().parse::<u64>().ok());
-        kilobytes.expect("VmHWM in kB") << 10
+        let status = std::fs::read_to_string(status).ok()?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kilobytes = peak.trim().strip_suffix("kB").expect("in kB");
+        Some(kilobytes.trim().parse::<u64>().expect("a number") << 10)
     }
 
     /// Waits for its end.

@@ -153,8 +153,10 @@ fn sender_that_reads_nothing_ends_the_session() {
 
 #[track_caller]
 fn assert_peak(running: &Running) {
-    let peak = running.peak_memory();
-    assert!(peak < MEMORY, "{} MiB", peak >> 20);
+    // A receiver that has ended already has set its bound by ending.
+    if let Some(peak) = running.peak_memory() {
+        assert!(peak < MEMORY, "{} MiB", peak >> 20);
+    }
 }
 
 /// Nothing that a stranger says reaches the destination.
