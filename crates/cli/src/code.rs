@@ -11,7 +11,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::report::{Failure, shown};
-use crate::run;
+use crate::runtime;
 use crate::ui::Ui;
 
 /// The environment variable that may hold the code.
@@ -68,7 +68,7 @@ pub(crate) fn ask(ui: &Ui, receiver: &str) -> Result<Code, Failure> {
     let prompt = format!("Code shown by {}: ", Escaped(receiver.as_bytes()));
     let terminal = Terminal::remember();
     let typed =
-        run::interruptible(move || rpassword::prompt_password(prompt)).map_err(|failure| {
+        runtime::interruptible(move || rpassword::prompt_password(prompt)).map_err(|failure| {
             terminal.restore();
             ui.say("");
             failure.means("nothing was sent")

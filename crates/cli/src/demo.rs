@@ -18,7 +18,7 @@ use crate::args::{Demo, Records};
 use crate::report::{Exit, Failure, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
-use crate::{run, units, verify};
+use crate::{runtime, units, verify};
 
 /// A tree that nobody named is copied only up to this size, in bytes: some working directories are
 /// larger than the temporary directory's disk.
@@ -108,7 +108,7 @@ fn transfer(ui: &Ui, source: &Path, temporary: &TempDir) -> Result<Exit, Failure
         .map_err(|error| Failure::local("cannot use its own code", &error))?;
     let received = receive_options(directory, given);
     let observer = watcher.observer(|_| ());
-    let result = run::transfer(ui, |cancel| {
+    let result = runtime::transfer(ui, |cancel| {
         both(received, source.to_owned(), code, observer, cancel)
     })?;
     watcher.finish(result)
@@ -195,7 +195,7 @@ fn verify_all(ui: &Ui, temporary: &TempDir) -> Result<bool, Failure> {
     );
     let (directory, receipt) = (temporary.path().join("received"), receipt_of(temporary));
     let narrator = ui.clone();
-    let summary = run::interruptible(move || {
+    let summary = runtime::interruptible(move || {
         let file = File::open(&receipt)
             .map_err(|error| Failure::file("open the receipt", &receipt, &error))?;
         let mut report = |difference| narrator.warn(verify::text_line(&difference));

@@ -12,6 +12,7 @@ mod receipt_text;
 mod recv;
 mod report;
 mod run;
+mod runtime;
 mod send;
 mod ui;
 mod units;

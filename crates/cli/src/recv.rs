@@ -12,7 +12,7 @@ use crate::args::{Insecure, Recv};
 use crate::report::{Exit, Failure, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
-use crate::{code, run};
+use crate::{code, runtime};
 
 pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
     let security = match args.insecure {
@@ -42,7 +42,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         limits: Limits::default(),
     };
     let observer = watcher.observer(move |event| invitation.show(event));
-    let result = run::transfer(ui, |cancel| receive(options, observer, cancel))?;
+    let result = runtime::transfer(ui, |cancel| receive(options, observer, cancel))?;
     watcher.finish(result)
 }
 

@@ -12,7 +12,7 @@ use crate::args::Send;
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
-use crate::{code, json, run, units};
+use crate::{code, json, runtime, units};
 
 pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
     let sources = sources(&args)?;
@@ -30,7 +30,7 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
         limits: Limits::default(),
     };
     let observer = watcher.observer(|_| ());
-    let result = run::transfer(ui, |cancel| send(options, observer, cancel))?;
+    let result = runtime::transfer(ui, |cancel| send(options, observer, cancel))?;
     watcher.finish(result)
 }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_proto::lane::{LANE_HELLO_LENGTH, LaneHello};
-use packhorse_proto::message::AbortCode;
 use packhorse_proto::preface::{PREFACE_LENGTH, Preface, PrefaceError, Refusal, Security};
 use packhorse_proto::receiver::{Authentication, Receiver, ReceiverEvent};
 use packhorse_trust::{
@@ -16,8 +15,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::reception::{Guess, News, Reception};
-use super::session::LaneArrival;
+use super::reception::{Authenticated, Guess, LaneArrival, News, Reception};
 use crate::error::Error;
 use crate::handshake::{
     self, Introduction, RECEIVER_ROLE, SENDER_ROLE, associated_data, host_name,
@@ -28,20 +26,6 @@ use crate::wire::{Turn, Wire};
 pub(crate) struct Greeting {
     pub(crate) reception: Arc<Reception>,
     pub(crate) peer: SocketAddr,
-}
-
-/// A sender who has proved the code, or needs none.
-pub(crate) struct Authenticated {
-    pub(crate) wire: Wire,
-    /// Plaintext that is not handled yet.
-    pub(crate) plaintext: Vec<u8>,
-    pub(crate) proto: Receiver,
-    /// When the protocol's clock began.
-    pub(crate) started: Instant,
-    pub(crate) peer: SocketAddr,
-    pub(crate) name: String,
-    pub(crate) suite: Option<Suite>,
-    pub(crate) keys: Option<SessionKeys>,
 }
 
 /// Finds out who is there, within the deadline for it.
@@ -334,6 +318,3 @@ impl<'a> Pairing<'a> {
         }
     }
 }
-
-/// What the peer is told when it comes at the wrong moment.
-pub(crate) const BUSY: (AbortCode, &str) = (AbortCode::Refused, "it is serving another sender");

@@ -15,34 +15,10 @@ use packhorse_proto::window::Content;
 use packhorse_tree::{Existing, Placed, Temporary};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::placer::Parent;
+use super::parent::Parent;
+use super::report::Report;
 use super::trouble::{self, Trouble};
 use crate::stages::Stages;
-
-/// What threads of a receiver tell its control task.
-///
-/// The channel is not bounded, but what is in it is: by the protocol's window.
-#[derive(Debug)]
-pub(crate) enum Report {
-    /// An entry is at its place; with its content where it is a file.
-    Stored(EntryNumber, Option<Content>),
-    /// A directory is there; its metadata is set when all that comes into it is done.
-    DirectoryMade(EntryNumber),
-    /// A directory is finished.
-    DirectoryDone,
-    /// A directory is finished, but for its metadata.
-    DirectoryFlawed(RelativePath, Failure),
-    /// The file that was there was kept.
-    Kept(EntryNumber),
-    /// An entry could not be stored.
-    Failed(EntryNumber, Failure),
-    /// Nothing more can be stored.
-    Full(String),
-    /// The peer broke a rule on a lane.
-    Violation(Violation),
-    /// A lane ended, in order or not.
-    LaneEnded(std::io::Result<()>),
-}
 
 /// Everything on its way in.
 #[derive(Debug)]
@@ -353,7 +329,7 @@ impl IncomingFile {
     /// Gives the file up.
     pub(crate) fn fail(&self, trouble: Trouble, inbox: &Inbox) {
         inbox.remove(self.number);
-        trouble.report(self.number, inbox);
+        inbox.report(trouble.into_report(self.number));
     }
 
     /// Its bytes arrived different from what the sender hashed.

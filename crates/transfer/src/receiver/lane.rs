@@ -13,7 +13,8 @@ use packhorse_proto::record::{
 use packhorse_tree::Temporary;
 use packhorse_trust::Opener;
 
-use super::inbox::{Inbox, IncomingFile, Lookup, Report};
+use super::inbox::{Inbox, IncomingFile, Lookup};
+use super::report::Report;
 use super::trouble::{self, Trouble};
 use crate::stages::Stage;
 

@@ -4,8 +4,10 @@ mod door;
 mod greeting;
 mod inbox;
 mod lane;
+mod parent;
 mod placer;
 mod reception;
+mod report;
 mod session;
 mod trouble;
 
@@ -25,8 +27,7 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use self::door::Door;
-use self::greeting::Authenticated;
-use self::reception::{News, Reception};
+use self::reception::{Authenticated, News, Reception};
 use crate::cancel::Cancel;
 use crate::error::{Error, ErrorClass};
 use crate::event::{CodeReason, Event, Observer};

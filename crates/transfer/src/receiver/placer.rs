@@ -8,12 +8,13 @@ use std::thread::{self, JoinHandle};
 use packhorse_proto::entry::{Entry, EntryNumber, Kind, Metadata};
 use packhorse_proto::extent::empty_hash;
 use packhorse_proto::message::{Failure, FailureClass};
-use packhorse_proto::path::RelativePath;
 use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
 use packhorse_tree::{Directory, Existing, Made, Placed};
 
-use super::inbox::{Inbox, IncomingFile, Report};
+use super::inbox::{Inbox, IncomingFile};
+use super::parent::{ListedDirectory, Parent};
+use super::report::Report;
 use super::trouble::{self, Trouble};
 
 /// What the control task wants placed.
@@ -32,52 +33,6 @@ pub(crate) enum Order {
     Withdrawn { number: EntryNumber },
     /// All entries are listed: directories wait for nothing more.
     End,
-}
-
-/// A directory that something is placed in.
-#[derive(Debug, Clone)]
-pub(crate) enum Parent {
-    /// The destination itself, whose own metadata is not touched.
-    Destination(Arc<Directory>),
-    /// A directory of the manifest.
-    Listed(Arc<ListedDirectory>),
-}
-
-impl Parent {
-    pub(crate) fn directory(&self) -> &Arc<Directory> {
-        match self {
-            Self::Destination(directory) => directory,
-            Self::Listed(listed) => &listed.directory,
-        }
-    }
-}
-
-/// A directory of the manifest, whose metadata is set when everything in it is done.
-///
-/// Everything that is on its way into it holds a reference, and so do directories beneath it: when the
-/// last is gone, nothing will touch its modification time any more.
-#[derive(Debug)]
-pub(crate) struct ListedDirectory {
-    directory: Arc<Directory>,
-    path: RelativePath,
-    metadata: Metadata,
-    inbox: Arc<Inbox>,
-    /// Its own parent, kept so that it is finished later.
-    _parent: Parent,
-}
-
-impl Drop for ListedDirectory {
-    fn drop(&mut self) {
-        self.inbox
-            .report(match self.directory.set_metadata(self.metadata) {
-                Ok(()) => Report::DirectoryDone,
-                Err(error) => {
-                    let text = format!("its permissions or times could not be set: {error}");
-                    let failure = Failure::new(FailureClass::Denied, &text);
-                    Report::DirectoryFlawed(self.path.clone(), failure)
-                }
-            });
-    }
 }
 
 /// A directory on the way from the destination to where the manifest is.
@@ -179,7 +134,7 @@ impl Placer {
             )),
         };
         let file = outcome.unwrap_or_else(|trouble| {
-            trouble.report(number, &self.inbox);
+            self.inbox.report(trouble.into_report(number));
             None
         });
         self.inbox.announce(number, file);
@@ -196,15 +151,7 @@ impl Placer {
                 if made == Made::Existing {
                     directory.open_to_owner();
                 }
-                let (directory, inbox) = (Arc::new(directory), Arc::clone(&self.inbox));
-                let (path, metadata) = (entry.path.clone(), entry.metadata);
-                let listed = ListedDirectory {
-                    directory,
-                    path,
-                    metadata,
-                    inbox,
-                    _parent: parent,
-                };
+                let listed = ListedDirectory::new(directory, entry, parent, &self.inbox.reports);
                 self.inbox.report(Report::DirectoryMade(number));
                 self.levels.push(Level::Made(Arc::new(listed)));
                 Ok(None)
@@ -253,7 +200,7 @@ impl Placer {
                 };
                 self.settle(file.number, placed, Some(content));
             }
-            Err(trouble) => trouble.report(file.number, &self.inbox),
+            Err(trouble) => self.inbox.report(trouble.into_report(file.number)),
         }
     }
 

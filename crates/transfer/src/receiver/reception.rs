@@ -1,16 +1,18 @@
 //! What greetings share with the receiver: the code, the session that is open, and news.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::limits::Limits;
+use packhorse_proto::message::AbortCode;
 use packhorse_proto::preface::Security;
-use packhorse_trust::{Code, SessionKeys, Suite};
+use packhorse_proto::receiver::Receiver;
+use packhorse_trust::{Code, Opener, SessionKeys, Suite};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
 
-use super::greeting::Authenticated;
-use super::session::LaneArrival;
+use crate::wire::Wire;
 
 /// What greetings share with the receiver.
 pub(crate) struct Reception {
@@ -41,6 +43,26 @@ pub(crate) struct ActiveSession {
     pub(crate) lanes: UnboundedSender<LaneArrival>,
     /// Numbers of the lanes so far: each serves once.
     pub(crate) lanes_opened: BTreeSet<u16>,
+}
+
+/// A lane that has proved that it belongs to the session.
+pub(crate) struct LaneArrival {
+    pub(crate) stream: TcpStream,
+    pub(crate) opener: Option<Opener>,
+}
+
+/// A sender who has proved the code, or needs none.
+pub(crate) struct Authenticated {
+    pub(crate) wire: Wire,
+    /// Plaintext that is not handled yet.
+    pub(crate) plaintext: Vec<u8>,
+    pub(crate) proto: Receiver,
+    /// When the protocol's clock began.
+    pub(crate) started: Instant,
+    pub(crate) peer: SocketAddr,
+    pub(crate) name: String,
+    pub(crate) suite: Option<Suite>,
+    pub(crate) keys: Option<SessionKeys>,
 }
 
 /// What greetings tell the receiver.
@@ -151,3 +173,6 @@ impl Reception {
         });
     }
 }
+
+/// What the peer is told when it comes at the wrong moment.
+pub(crate) const BUSY: (AbortCode, &str) = (AbortCode::Refused, "it is serving another sender");

@@ -17,15 +17,14 @@ use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
 use packhorse_tree::{Directory, Existing};
-use packhorse_trust::Opener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::greeting::{Authenticated, BUSY};
-use super::inbox::{Inbox, Report};
+use super::inbox::Inbox;
 use super::lane::LaneIn;
 use super::placer::{self, Order};
-use super::reception::{ActiveSession, Reception};
+use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
+use super::report::Report;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
@@ -41,12 +40,6 @@ pub(crate) struct Setting {
     pub(crate) directory: PathBuf,
     pub(crate) reception: Arc<Reception>,
     pub(crate) existing: Existing,
-}
-
-/// A lane that has proved that it belongs to the session.
-pub(crate) struct LaneArrival {
-    pub(crate) stream: TcpStream,
-    pub(crate) opener: Option<Opener>,
 }
 
 struct Session {

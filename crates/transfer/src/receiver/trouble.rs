@@ -8,7 +8,7 @@ use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::PlaceError;
 
-use super::inbox::{Inbox, Report};
+use super::report::Report;
 
 /// Something that went wrong.
 #[derive(Debug)]
@@ -22,13 +22,13 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    /// Tells the control task.
-    pub(crate) fn report(self, number: EntryNumber, inbox: &Inbox) {
-        inbox.report(match self {
+    /// What the control task is told of it.
+    pub(crate) fn into_report(self, number: EntryNumber) -> Report {
+        match self {
             Self::Entry(failure) => Report::Failed(number, failure),
             Self::Full(text) => Report::Full(text),
             Self::Violation(violation) => Report::Violation(violation),
-        });
+        }
     }
 }
 
