@@ -78,6 +78,11 @@ pub(crate) fn ask(ui: &Ui, receiver: &str) -> Result<Code, Failure> {
             Failure::usage("no code was typed", "type the code that the receiver shows")
                 .means("nothing was sent")
         }
+        // The signal came to the thread that reads before it came to the one that waits.
+        io::ErrorKind::Interrupted => {
+            terminal.restore();
+            Failure::interrupted().means("nothing was sent")
+        }
         _ => nobody_to_ask(),
     })?;
     parse(Zeroizing::new(typed).as_bytes(), "the code typed")

@@ -91,6 +91,16 @@ impl Failure {
         }
     }
 
+    /// Somebody ended the program.
+    pub(crate) fn interrupted() -> Self {
+        Self {
+            exit: Exit::Interrupted,
+            what: "interrupted".to_owned(),
+            consequence: None,
+            hint: None,
+        }
+    }
+
     /// Something on this machine failed.
     pub(crate) fn local(what: impl Into<String>, error: &(dyn StdError + 'static)) -> Self {
         Self {

@@ -30,12 +30,6 @@ pub(crate) fn transfer<F: Future>(
 pub(crate) fn interruptible<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
-    let interrupted = || Failure {
-        exit: Exit::Interrupted,
-        what: "interrupted".to_owned(),
-        consequence: None,
-        hint: None,
-    };
     on_runtime(async {
         let Ok(mut interrupts) = Interrupts::new() else {
             return tokio::task::spawn_blocking(work).await.ok();
@@ -45,7 +39,7 @@ pub(crate) fn interruptible<T: Send + 'static>(
             () = interrupts.next() => None,
         }
     })?
-    .ok_or_else(interrupted)
+    .ok_or_else(Failure::interrupted)
 }
 
 fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use crate::harness::peer::peer;
 use crate::harness::process::code_file;
 use crate::harness::{CODE, Ground, Packhorse, Running, assert_same_file, assert_untouched};
 
@@ -176,4 +177,28 @@ fn insecure_and_secure_do_not_mix() {
             .next()
             .is_none()
     );
+}
+
+/// A terminal that shows nothing of what is typed any more is a nuisance to be left with.
+#[test]
+fn an_interrupted_prompt_gives_the_terminal_back() {
+    let ground = Ground::new();
+    let file = ground.source_file("file", "content");
+    for signal in ["INT", "TERM"] {
+        let Some(terminal) = peer("an_interrupted_prompt_gives_the_terminal_back", "prompt.py")
+        else {
+            return;
+        };
+        let ended = terminal
+            .args([signal, env!("CARGO_BIN_EXE_packhorse"), "send"])
+            .arg(&file)
+            .arg("127.0.0.1:1")
+            .run();
+        ended.expect_code(0);
+        assert_eq!(
+            ended.stdout().last().unwrap(),
+            "exit 130, echo on",
+            "{signal}"
+        );
+    }
 }
