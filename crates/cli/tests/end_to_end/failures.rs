@@ -149,6 +149,44 @@ fn disk_full() {
     assert!(!ground.destination().join("large.bin").exists());
 }
 
+/// Their size says 0, and they are not empty: storing them empty would lose what they hold.
+#[test]
+fn files_that_are_made_when_read_fail_by_name() {
+    let ground = Ground::new();
+    let (sender, receiver) = transfer(&[Path::new("/proc/version")], &ground.destination());
+    sender.expect_code(1).expect_says("/proc/version");
+    receiver.expect_code(1);
+    assert!(!ground.destination().join("version").exists());
+}
+
+/// It shows before a code is used up, and not file by file.
+#[test]
+fn destination_that_takes_no_files_is_refused_at_once() {
+    let receiver = Packhorse::recv(Path::new("/proc")).run();
+    receiver.expect_code(5).expect_says("/proc");
+    assert!(receiver.events_named("listening").is_empty());
+}
+
+#[test]
+fn receipt_that_does_not_fit_is_no_success() {
+    let ground = Ground::new();
+    let test = "receipt_that_does_not_fit_is_no_success";
+    let Some(_disk) = SmallDisk::mount(ground.beside().join("disk"), "16k") else {
+        return not_shown(test, "mounting a small filesystem needs privileges");
+    };
+    for number in 0..500 {
+        ground.source_file(&format!("tree/{number}"), "content");
+    }
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let sender = Packhorse::send(&[&ground.source().join("tree")], &receiver.address())
+        .arg("--receipt")
+        .arg(ground.beside().join("disk/receipt.json"))
+        .run();
+    sender.expect_code(5).expect_says("receipt.json");
+    receiver.wait().expect_code(0);
+    assert!(!ground.beside().join("disk/receipt.json").exists());
+}
+
 #[test]
 fn destination_that_is_a_file_is_refused() {
     let ground = Ground::new();
