@@ -26,7 +26,7 @@ pub struct Receipt {
     pub elapsed: Duration,
     /// Where the sender's lane threads spent their time.
     pub sender: StageTimes,
-    /// Where the receiver's lane threads spent their time.
+    /// Where the receiver's lane threads, and the one that places entries, spent their time.
     pub receiver: StageTimes,
 }
 
@@ -62,7 +62,7 @@ impl Receipt {
     }
 }
 
-/// Time that lane threads were blocked in each stage, summed over lanes.
+/// Time that one side's threads were busy or blocked in each stage, summed over them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StageTimes {
     /// Opening and reading source files.

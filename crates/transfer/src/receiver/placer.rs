@@ -16,6 +16,7 @@ use super::inbox::{Inbox, IncomingFile};
 use super::parent::{ListedDirectory, Parent};
 use super::report::Report;
 use super::trouble::{self, Trouble};
+use crate::stages::Stage;
 
 /// What the control task wants placed.
 #[derive(Debug)]
@@ -68,27 +69,23 @@ pub(crate) fn spawn(
 
 impl Placer {
     fn run(mut self, orders: &Receiver<Order>) {
+        let inbox = Arc::clone(&self.inbox);
         for order in orders {
-            match order {
-                Order::Entry { number, entry } => self.place(number, entry),
-                Order::Revised {
-                    number,
-                    attempt,
-                    size,
-                    metadata,
-                } => {
-                    self.revise(
-                        Attempt {
-                            entry: number,
-                            attempt,
-                        },
-                        size,
-                        metadata,
-                    );
-                }
-                Order::Withdrawn { number } => self.inbox.remove(number),
-                Order::End => self.levels.clear(),
-            }
+            inbox.stages.time(Stage::Write, || self.carry_out(order));
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Entry { number, entry } => self.place(number, entry),
+            Order::Revised {
+                number: entry,
+                attempt,
+                size,
+                metadata,
+            } => self.revise(Attempt { entry, attempt }, size, metadata),
+            Order::Withdrawn { number } => self.inbox.remove(number),
+            Order::End => self.levels.clear(),
         }
     }
 
