@@ -172,10 +172,16 @@ impl Window {
         size: Option<u64>,
         metadata: Metadata,
     ) -> Result<bool, WindowError> {
-        let Some(slot) = self.slot(number)?.filter(|slot| slot.outcome.is_none()) else {
+        let Some(slot) = self.slot(number)? else {
             return Ok(false);
         };
-        if attempt <= slot.attempt || !matches!(slot.entry.kind, Kind::File { .. }) {
+        if !matches!(slot.entry.kind, Kind::File { .. }) {
+            return Err(WindowError::BadRevision(number));
+        }
+        if slot.outcome.is_some() {
+            return Ok(false);
+        }
+        if attempt <= slot.attempt {
             return Err(WindowError::BadRevision(number));
         }
         slot.attempt = attempt;

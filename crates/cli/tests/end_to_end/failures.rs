@@ -171,7 +171,9 @@ fn destination_that_takes_no_files_is_refused_at_once() {
 fn receipt_that_does_not_fit_is_no_success() {
     let ground = Ground::new();
     let test = "receipt_that_does_not_fit_is_no_success";
-    let Some(_disk) = SmallDisk::mount(ground.beside().join("disk"), "16k") else {
+    let disk = ground.beside().join("disk");
+    fs::create_dir_all(&disk).expect("a directory");
+    let Some(_disk) = SmallDisk::mount(disk, "16k") else {
         return not_shown(test, "mounting a small filesystem needs privileges");
     };
     for number in 0..500 {
