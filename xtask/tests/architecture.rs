@@ -11,7 +11,14 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 const ARROWS: &[(&str, &[&str])] = &[
     (
         "packhorse",
-        &["packhorse-transfer", "packhorse-server", "packhorse-watch"],
+        &[
+            "packhorse-transfer",
+            "packhorse-server",
+            "packhorse-watch",
+            // The notations of addresses and frames, and `pack`, `unpack`, `sockopt`.
+            "packhorse-endpoint",
+            "packhorse-frame",
+        ],
     ),
     (
         "packhorse-transfer",
@@ -20,6 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "packhorse-trust",
             "packhorse-tree",
             "packhorse-endpoint",
+            // The length before the header of the classic formats.
+            "packhorse-frame",
         ],
     ),
     // The words of the manifest (paths, entries, extents), not the protocol.

@@ -1,0 +1,1 @@
+//! Message boundaries on byte streams, and struct formats: no IO.

@@ -1,0 +1,1 @@
+//! Connections with message boundaries on any socket, and serving many of them.
