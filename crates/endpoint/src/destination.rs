@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::host::{Host, HostError, shortened};
+use crate::authority::{self, AuthorityError};
+use crate::host::{Host, shortened};
 use crate::percent::{self, Encoded};
 
 /// The port that is meant where none is named.
@@ -39,15 +40,12 @@ pub struct Destination {
 /// Why a text is not a [`Destination`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DestinationError {
-    /// The host is not one.
+    /// What names the machine does not.
     #[error(transparent)]
-    Host(#[from] HostError),
-    /// What follows the colon is not a port.
-    #[error("{0:?} is not a port: a port is a number from 1 to 65535")]
-    Port(String),
-    /// An opening bracket without its closing one, or text after it that is no port.
-    #[error("{0:?}: an IPv6 address with a port is written [ADDRESS]:PORT")]
-    Brackets(String),
+    Authority(#[from] AuthorityError),
+    /// A port at which nobody can listen.
+    #[error("0 is not the port of a receiver: a port is a number from 1 to 65535")]
+    PortZero,
     /// An address of some other kind.
     #[error("addresses of the kind {0:?} are not understood: use HOST, HOST:PORT or ph://HOST/DIR")]
     Scheme(String),
@@ -73,8 +71,8 @@ impl FromStr for Destination {
             if text.contains('/') {
                 return Err(DestinationError::DirectoryWithoutScheme);
             }
-            let (host, port) = host_and_port(text)?;
-            return Ok(Self::new(host, port, None));
+            let (host, port) = authority::parse(text)?;
+            return Self::new(host, port, None);
         };
         if !scheme.eq_ignore_ascii_case(SCHEME) {
             return Err(DestinationError::Scheme(shortened(scheme)));
@@ -83,55 +81,31 @@ impl FromStr for Destination {
             return Err(DestinationError::Reserved(reserved));
         }
         let (authority, directory) = rest.split_once('/').unwrap_or((rest, ""));
-        // RFC 6874: the zone's `%` is itself percent-encoded in a URI.
-        let (host, port) = host_and_port(&authority.replacen("%25", "%", 1))?;
+        let (host, port) = authority::parse_in_uri(authority)?;
         let directory = directory.strip_suffix('/').unwrap_or(directory);
         if directory.to_ascii_lowercase().contains("%2f") {
             return Err(DestinationError::EncodedSlash);
         }
         let subdirectory = percent::decode(directory)
             .ok_or_else(|| DestinationError::Escape(shortened(directory)))?;
-        Ok(Self::new(host, port, Some(subdirectory)))
+        Self::new(host, port, Some(subdirectory))
     }
 }
 
 impl Destination {
-    fn new(host: Host, port: Option<u16>, subdirectory: Option<Vec<u8>>) -> Self {
-        Self {
+    fn new(
+        host: Host,
+        port: Option<u16>,
+        subdirectory: Option<Vec<u8>>,
+    ) -> Result<Self, DestinationError> {
+        if port == Some(0) {
+            return Err(DestinationError::PortZero);
+        }
+        Ok(Self {
             host,
             port: port.unwrap_or(DEFAULT_PORT),
             subdirectory: subdirectory.filter(|bytes| !bytes.is_empty()),
-        }
-    }
-}
-
-fn host_and_port(text: &str) -> Result<(Host, Option<u16>), DestinationError> {
-    if let Some(rest) = text.strip_prefix('[') {
-        let brackets = || DestinationError::Brackets(shortened(text));
-        let (address, after) = rest.split_once(']').ok_or_else(brackets)?;
-        let host = Host::parse_ipv6(address)?;
-        return match after.strip_prefix(':') {
-            Some(port) => Ok((host, Some(parse_port(port)?))),
-            None if after.is_empty() => Ok((host, None)),
-            None => Err(brackets()),
-        };
-    }
-    match text.split_once(':') {
-        // Two colons or more: IPv6 without brackets, which leaves no room for a port.
-        Some((_, rest)) if rest.contains(':') => Ok((text.parse()?, None)),
-        Some((host, port)) => {
-            let host = host.parse()?;
-            Ok((host, Some(parse_port(port)?)))
-        }
-        None => Ok((text.parse()?, None)),
-    }
-}
-
-fn parse_port(text: &str) -> Result<u16, DestinationError> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    match text.parse() {
-        Ok(port) if digits && port != 0 => Ok(port),
-        _ => Err(DestinationError::Port(shortened(text))),
+        })
     }
 }
 
@@ -162,6 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::host::HostError;
 
     fn parse(text: &str) -> Result<Destination, DestinationError> {
         text.parse()
@@ -207,22 +182,25 @@ mod tests {
 
     #[test]
     fn says_what_is_wrong() {
-        let port = |text: &str| Err(DestinationError::Port(text.to_owned()));
-        assert_eq!(parse(""), Err(HostError::Empty.into()));
-        assert_eq!(parse(":80"), Err(HostError::Empty.into()));
-        assert_eq!(parse("ph:///x"), Err(HostError::Empty.into()));
+        let port = |text: &str| Err(AuthorityError::Port(text.to_owned()).into());
+        let empty = || Err(AuthorityError::from(HostError::Empty).into());
+        assert_eq!(parse(""), empty());
+        assert_eq!(parse(":80"), empty());
+        assert_eq!(parse("ph:///x"), empty());
         assert_eq!(parse("nas:"), port(""));
-        assert_eq!(parse("nas:0"), port("0"));
+        assert_eq!(parse("nas:0"), Err(DestinationError::PortZero));
         assert_eq!(parse("nas:+80"), port("+80"));
         assert_eq!(parse("nas:65536"), port("65536"));
         assert_eq!(parse("nas:dir"), port("dir"));
         assert_eq!(parse("[::1]:x"), port("x"));
-        assert!(matches!(parse("[::1"), Err(DestinationError::Brackets(_))));
+        for text in ["[::1", "[::1]9"] {
+            let brackets = AuthorityError::Brackets(text.to_owned());
+            assert_eq!(parse(text), Err(brackets.into()));
+        }
         assert!(matches!(
-            parse("[::1]9"),
-            Err(DestinationError::Brackets(_))
+            parse("[nas]"),
+            Err(DestinationError::Authority(AuthorityError::Host(_)))
         ));
-        assert!(matches!(parse("[nas]"), Err(DestinationError::Host(_))));
         assert!(matches!(
             parse("ssh://nas"),
             Err(DestinationError::Scheme(_))

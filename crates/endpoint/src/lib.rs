@@ -1,18 +1,38 @@
 //! Where a peer is, and the sockets to reach it or wait for it.
-//!
-//! No async here: a listener comes out non-blocking, so that a runtime can take it over.
 
+mod address;
+mod apply;
+mod async_socket;
+mod authority;
 mod destination;
+mod endpoint;
+mod eyeballs;
 mod host;
 mod interfaces;
 mod listen;
+mod open;
+mod options;
 mod percent;
+mod pin;
 mod resolve;
+mod socket;
+mod tls;
 mod tune;
+mod unix_file;
 
+pub use address::{Address, MAX_UNIX_NAME, UnixName, UnixNameError};
+pub use apply::{ApplyError, Setting, Verdict};
+pub use async_socket::{AsyncSocket, Readable};
+pub use authority::AuthorityError;
 pub use destination::{DEFAULT_PORT, Destination, DestinationError};
+pub use endpoint::{Endpoint, EndpointError, Kind, Place};
 pub use host::{Host, HostError};
 pub use interfaces::local_addresses;
 pub use listen::{ListenError, listen};
+pub use open::{BACKLOG, Bound, CONNECT_TIMEOUT, Connected, Fault, Io, OpenError, bind, connect};
+pub use options::{OptionError, OptionName, Options, Role, parse_size};
+pub use pin::{Pin, PinError};
 pub use resolve::{ResolveError, resolve};
+pub use socket::{Blocking, Direction, Family, Received, RecvFlags, SendFlags, Socket, Type};
+pub use tls::{Server as TlsServer, Tls, TlsError};
 pub use tune::{KEEPALIVE, tune};

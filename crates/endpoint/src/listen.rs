@@ -34,7 +34,7 @@ pub enum ListenError {
 }
 
 impl ListenError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
+    pub(crate) fn new(address: SocketAddr, source: io::Error) -> Self {
         match source.kind() {
             io::ErrorKind::AddrInUse => Self::PortInUse(address),
             io::ErrorKind::AddrNotAvailable => Self::AddressNotAvailable(address),

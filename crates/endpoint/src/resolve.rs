@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 
-use crate::destination::Destination;
+use crate::host::Host;
 
 /// A host for which no address was found.
 #[derive(Debug, thiserror::Error)]
@@ -23,27 +23,26 @@ impl ResolveError {
         let host = &self.host;
         format!(
             "check the spelling, ask the system with `getent hosts {host}`, \
-             or use the IP address that the receiver prints"
+             or use an IP address"
         )
     }
 }
 
-/// Every address of the destination's host, in the system's order of preference. Blocks while the
-/// system's resolver works.
+/// Every address of the host, in the system's order of preference. Blocks while the system's resolver
+/// works.
 ///
 /// # Errors
 /// The name does not exist, has no address, or could not be asked for.
-pub fn resolve(destination: &Destination) -> Result<Vec<SocketAddr>, ResolveError> {
-    let Destination { host, port, .. } = destination;
+pub fn resolve(host: &Host, port: u16) -> Result<Vec<SocketAddr>, ResolveError> {
     if let (Some(address), None) = (host.address(), host.zone()) {
-        return Ok(vec![SocketAddr::new(address, *port)]);
+        return Ok(vec![SocketAddr::new(address, port)]);
     }
     let failed = |source| ResolveError {
         host: host.to_string(),
         source,
     };
     let name = host.to_string();
-    let found = (name.as_str(), *port).to_socket_addrs().map_err(failed)?;
+    let found = (name.as_str(), port).to_socket_addrs().map_err(failed)?;
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
         if !addresses.contains(&address) {
@@ -66,7 +65,8 @@ mod tests {
     use super::*;
 
     fn resolve_text(text: &str) -> Result<Vec<SocketAddr>, ResolveError> {
-        resolve(&text.parse().unwrap())
+        let destination: crate::Destination = text.parse().unwrap();
+        resolve(&destination.host, destination.port)
     }
 
     #[test]

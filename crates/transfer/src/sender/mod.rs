@@ -100,7 +100,7 @@ async fn connect(
     patience: Duration,
 ) -> Result<(TcpStream, SocketAddr), Error> {
     let to = options.to.clone();
-    let resolved = on_thread("resolve", move || endpoint::resolve(&to))?;
+    let resolved = on_thread("resolve", move || endpoint::resolve(&to.host, to.port))?;
     let addresses = resolved
         .await
         .map_err(|_| Error::Lost(io::ErrorKind::Other.into()))??;
