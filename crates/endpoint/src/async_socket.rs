@@ -9,6 +9,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::address::Address;
+use crate::packet::Packet;
 use crate::socket::{Blocking, Direction, Received, RecvFlags, SendFlags, Socket, Type};
 
 /// A [`Socket`] of any kind, non-blocking, whose calls wait without a thread.
@@ -24,6 +25,7 @@ impl AsyncSocket {
     /// The runtime's epoll has no room for it.
     pub fn new(socket: Socket) -> io::Result<Self> {
         socket.set_blocking(Blocking::No)?;
+        socket.tell_packets_from_the_end()?;
         #[allow(
             deprecated,
             reason = "what the replacement asks for as unsafe holds by type here: a `Socket` owns one \
@@ -148,6 +150,13 @@ impl Readable<'_> {
             self.0.clear_ready();
         }
         Some(received)
+    }
+
+    /// Receives one datagram without waiting; `None` where there was none after all.
+    #[must_use]
+    pub fn receive_packet(&mut self, buffer: &mut [u8]) -> Option<io::Result<Packet>> {
+        let received = self.0.try_io(|fd| fd.get_ref().receive_packet(buffer));
+        received.ok()
     }
 }
 

@@ -1,1 +1,23 @@
 //! Connections with message boundaries on any socket, and serving many of them.
+
+mod accept;
+mod builtin;
+mod connection;
+mod event;
+mod handler;
+mod peer;
+mod receiver;
+mod room;
+mod sender;
+mod server;
+mod sessions;
+mod watch;
+
+pub use builtin::{Broker, Builtin, BuiltinError, COUNTER_PAUSE, Chargen, Counter, Exec, File};
+pub use connection::{Connection, ConnectionError, Framing, Message, Moved};
+pub use event::{End, Event, Record, Refusal};
+pub use handler::{Handler, HandlerError};
+pub use peer::Peer;
+pub use receiver::Receiver;
+pub use sender::Sender;
+pub use server::{Limits, SESSION_IDLE, Served, Server};
