@@ -9,6 +9,8 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
+use crate::talk::args::{Connect, Listen};
+
 /// Options that every verb has, below its own.
 const OUTPUT: &str = "Output";
 
@@ -54,6 +56,8 @@ pub(crate) enum Verb {
     Recv(Recv),
     Send(Send),
     Verify(Verify),
+    Connect(Connect),
+    Listen(Box<Listen>),
     Demo(Demo),
     Completions(Completions),
 }

@@ -7,11 +7,11 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::Path;
 
 use packhorse_transfer::{Code, Escaped};
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use crate::report::{Failure, shown};
 use crate::runtime;
+use crate::terminal::Terminal;
 use crate::ui::Ui;
 
 /// The environment variable that may hold the code.
@@ -86,23 +86,6 @@ pub(crate) fn ask(ui: &Ui, receiver: &str) -> Result<Code, Failure> {
         _ => nobody_to_ask(),
     })?;
     parse(Zeroizing::new(typed).as_bytes(), "the code typed")
-}
-
-/// The terminal as it was before it was told not to show what is typed.
-struct Terminal(Option<(File, Termios)>);
-
-impl Terminal {
-    fn remember() -> Self {
-        let terminal = File::open("/dev/tty").ok();
-        Self(terminal.and_then(|file| tcgetattr(&file).ok().map(|settings| (file, settings))))
-    }
-
-    fn restore(&self) {
-        if let Some((file, settings)) = &self.0 {
-            // Where that fails the terminal is gone.
-            let _ = tcsetattr(file, OptionalActions::Now, settings);
-        }
-    }
 }
 
 fn nobody_to_ask() -> Failure {

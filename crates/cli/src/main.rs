@@ -14,6 +14,8 @@ mod report;
 mod run;
 mod runtime;
 mod send;
+mod talk;
+mod terminal;
 mod ui;
 mod units;
 mod verify;

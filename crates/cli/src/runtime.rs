@@ -4,6 +4,7 @@ use std::future::Future;
 use std::io;
 
 use packhorse_transfer::Cancel;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::{Exit, Failure};
@@ -40,6 +41,48 @@ pub(crate) fn interruptible<T: Send + 'static>(
         }
     })?
     .ok_or_else(Failure::interrupted)
+}
+
+/// Runs `work` to its end; `None`: Ctrl-C or SIGTERM came before it.
+pub(crate) fn until_interrupted<F: Future>(work: F) -> Result<Option<F::Output>, Failure> {
+    on_runtime(async {
+        tokio::select! {
+            output = work => Some(output),
+            () = interrupted() => None,
+        }
+    })
+}
+
+/// Runs a server, on as many threads as the machine has processors.
+pub(crate) fn serving<F: Future>(work: F) -> Result<F::Output, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::local("cannot start", &error))?;
+    let output = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(output)
+}
+
+/// Ends at Ctrl-C or SIGTERM. From this call on, and not only once it is awaited, they no longer end the
+/// program by themselves.
+pub(crate) fn interrupted() -> impl Future<Output = ()> {
+    let interrupts = Interrupts::new();
+    async {
+        match interrupts {
+            Ok(mut interrupts) => interrupts.next().await,
+            // The system's own way of ending the program stays.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Lets this process have as many descriptors as it may: each connection is one.
+pub(crate) fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Where that is refused, there is room for as many as before.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {

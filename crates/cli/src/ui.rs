@@ -11,6 +11,7 @@ use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
 use indicatif::ProgressBar;
+use rustyline::ExternalPrinter;
 
 use crate::args::Talk;
 
@@ -32,8 +33,15 @@ struct Shared {
 struct Streams {
     out: AutoStream<io::Stdout>,
     err: AutoStream<io::Stderr>,
-    /// What is drawn at the bottom of the terminal, and must step aside for a line of text.
-    bar: Option<ProgressBar>,
+    bottom: Bottom,
+}
+
+/// What is drawn at the bottom of the terminal, and must step aside for a line of text.
+enum Bottom {
+    Nothing,
+    Bar(ProgressBar),
+    /// A line that somebody is typing.
+    Editor(Box<dyn ExternalPrinter + Send>),
 }
 
 /// How much is said.
@@ -68,7 +76,7 @@ impl Ui {
             streams: Mutex::new(Streams {
                 out: AutoStream::new(io::stdout(), choice),
                 err: AutoStream::new(io::stderr(), choice),
-                bar: None,
+                bottom: Bottom::Nothing,
             }),
         }))
     }
@@ -125,6 +133,9 @@ impl Ui {
     /// Nobody reads it any more, or it cannot be stored: the caller should stop.
     pub(crate) fn data(&self, line: impl fmt::Display) -> io::Result<()> {
         let mut streams = self.streams();
+        if let Bottom::Editor(printer) = &mut streams.bottom {
+            return printer.print(format!("{line}\n")).map_err(io::Error::other);
+        }
         writeln!(streams.out, "{line}")
     }
 
@@ -140,15 +151,21 @@ impl Ui {
 
     /// Keeps lines of text above `bar` from now on.
     pub(crate) fn attach(&self, bar: Option<ProgressBar>) {
-        self.streams().bar = bar;
+        self.streams().bottom = bar.map_or(Bottom::Nothing, Bottom::Bar);
+    }
+
+    /// Keeps lines of text above the line that somebody types from now on.
+    pub(crate) fn attach_editor(&self, printer: Box<dyn ExternalPrinter + Send>) {
+        self.streams().bottom = Bottom::Editor(printer);
     }
 
     fn line(&self, line: &dyn fmt::Display) {
-        let Streams { err, bar, .. } = &mut *self.streams();
+        let Streams { err, bottom, .. } = &mut *self.streams();
         // Nobody to talk to is no reason to stop.
-        match bar {
-            Some(bar) => drop(bar.suspend(|| writeln!(err, "{line}"))),
-            None => drop(writeln!(err, "{line}")),
+        match bottom {
+            Bottom::Nothing => drop(writeln!(err, "{line}")),
+            Bottom::Bar(bar) => drop(bar.suspend(|| writeln!(err, "{line}"))),
+            Bottom::Editor(printer) => drop(printer.print(format!("{line}\n"))),
         }
     }
 

@@ -1,0 +1,187 @@
+//! What is typed, or piped in.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Read as _};
+use std::thread;
+
+use bytes::Bytes;
+use rustyline::error::ReadlineError;
+use rustyline::history::MemHistory;
+use rustyline::{Config, Editor};
+use tokio::sync::mpsc;
+
+use crate::terminal::Terminal;
+use crate::ui::Ui;
+
+/// Pieces that are read ahead of the network.
+const AHEAD: usize = 4;
+
+/// The most that is read at a time from a pipe.
+const PIECE: usize = 64 * 1024;
+
+/// How input is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// As it comes.
+    Anywhere,
+    /// At the end of each line; no line is longer than this.
+    Lines(usize),
+}
+
+/// One piece of input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Typed {
+    /// Bytes as they came.
+    Piece(Bytes),
+    /// A line, without its end.
+    Line(Bytes),
+}
+
+/// Where input comes from. Read by a thread of its own, which nobody waits for at the end.
+pub(crate) struct Input {
+    pieces: mpsc::Receiver<io::Result<Typed>>,
+    interactive: Option<Terminal>,
+}
+
+impl Input {
+    /// Standard input: with line editing where a person sits at both ends of it.
+    pub(crate) fn open(ui: &Ui, cut: Cut) -> Self {
+        let (sender, pieces) = mpsc::channel(AHEAD);
+        if io::stdin().is_terminal()
+            && io::stdout().is_terminal()
+            && let Ok(editor) = editor(ui)
+        {
+            let terminal = Terminal::remember();
+            thread::spawn(move || edit(editor, &sender));
+            return Self {
+                pieces,
+                interactive: Some(terminal),
+            };
+        }
+        thread::spawn(move || match cut {
+            Cut::Anywhere => read_pieces(&sender),
+            Cut::Lines(longest) => read_lines(&sender, longest),
+        });
+        Self {
+            pieces,
+            interactive: None,
+        }
+    }
+
+    /// Whether a person types, and sees what comes.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.interactive.is_some()
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Option<io::Result<Typed>> {
+        self.pieces.recv().await
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        if let Some(terminal) = &self.interactive {
+            terminal.restore();
+        }
+    }
+}
+
+type LineEditor = Editor<(), MemHistory>;
+
+fn editor(ui: &Ui) -> rustyline::Result<LineEditor> {
+    let config = Config::builder().auto_add_history(true).build();
+    let mut editor = LineEditor::with_history(config, MemHistory::new())?;
+    ui.attach_editor(Box::new(editor.create_external_printer()?));
+    Ok(editor)
+}
+
+fn edit(mut editor: LineEditor, sender: &mpsc::Sender<io::Result<Typed>>) {
+    loop {
+        let typed = match editor.readline("> ") {
+            Ok(line) => Ok(Typed::Line(line.into())),
+            Err(ReadlineError::Eof) => return,
+            // The editor takes Ctrl-C for itself: it means here what it means everywhere.
+            Err(ReadlineError::Interrupted) => Err(io::ErrorKind::Interrupted.into()),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        let ends = typed.is_err();
+        if sender.blocking_send(typed).is_err() || ends {
+            return;
+        }
+    }
+}
+
+fn read_pieces(sender: &mpsc::Sender<io::Result<Typed>>) {
+    let mut stdin = io::stdin().lock();
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let typed = match stdin.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(length) => Ok(Typed::Piece(Bytes::copy_from_slice(&buffer[..length]))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => Err(error),
+        };
+        let ends = typed.is_err();
+        if sender.blocking_send(typed).is_err() || ends {
+            return;
+        }
+    }
+}
+
+fn read_lines(sender: &mpsc::Sender<io::Result<Typed>>, longest: usize) {
+    let mut stdin = io::stdin().lock();
+    loop {
+        let mut line = Vec::new();
+        // One more than fits, and the end of the line: what is longer is seen to be so.
+        let bound = longest as u64 + 2;
+        let typed = match stdin.by_ref().take(bound).read_until(b'\n', &mut line) {
+            Ok(0) => return,
+            Ok(_) => {
+                if line.last() == Some(&b'\n') {
+                    line.pop();
+                }
+                match line.len() {
+                    length if length > longest => Err(io::Error::other(format!(
+                        "a line is longer than a message may be ({longest} bytes)"
+                    ))),
+                    _ => Ok(Typed::Line(line.into())),
+                }
+            }
+            Err(error) => Err(error),
+        };
+        let ends = typed.is_err();
+        if sender.blocking_send(typed).is_err() || ends {
+            return;
+        }
+    }
+}
+
+/// Hexadecimal digits, with white space anywhere between bytes.
+pub(crate) fn parse_hex(text: &[u8]) -> Option<Bytes> {
+    let digits: Vec<u32> = text
+        .iter()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .map(|&byte| char::from(byte).to_digit(16))
+        .collect::<Option<_>>()?;
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let byte = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).ok();
+    digits.chunks_exact(2).map(byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hexadecimal_input_is_read() {
+        assert_eq!(parse_hex(b"00 fF\t7"), None);
+        assert_eq!(
+            parse_hex(b"00 fF\t7a"),
+            Some(Bytes::from_static(b"\x00\xff\x7a"))
+        );
+        assert_eq!(parse_hex(b""), Some(Bytes::new()));
+        assert_eq!(parse_hex(b"0g"), None);
+    }
+}

@@ -1,0 +1,221 @@
+//! `packhorse listen`.
+
+use std::sync::Mutex;
+
+use packhorse_endpoint::{Bound, Kind, bind};
+use packhorse_server::{Connection, Handler, HandlerError, Limits, Served, Server};
+use tokio::sync::{mpsc, oneshot};
+
+use super::args::Listen;
+use super::chat::{Chat, Over};
+use super::converse::{self, Broken, Ending, Plan, converse};
+use super::ending::exit_of;
+use super::input::{Cut, Input};
+use super::show::{Show, Tags};
+use super::{cut_of, framing_of, style_of};
+use crate::report::{Exit, Failure};
+use crate::runtime;
+use crate::ui::Ui;
+
+pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
+    let builtin = args.builtin().map_err(|error| {
+        Failure::usage(
+            error.to_string(),
+            "packhorse listen tcp://127.0.0.1:9090 --handler echo",
+        )
+    })?;
+    runtime::raise_descriptor_limit();
+    runtime::serving(async {
+        match builtin {
+            Some(builtin) if args.once => once(ui, args, Some(builtin)).await,
+            Some(builtin) => {
+                let show = show_of(ui, args, Tags::Peers);
+                let bound = bind_all(args).await?;
+                serve(args, bound, &show, builtin, runtime::interrupted()).await;
+                Ok(Exit::Done)
+            }
+            None if args.once => once(ui, args, None).await,
+            None => chat(ui, args).await,
+        }
+    })?
+}
+
+fn kinds(args: &Listen) -> Vec<Kind> {
+    args.endpoints
+        .iter()
+        .map(|endpoint| endpoint.kind)
+        .collect()
+}
+
+fn show_of(ui: &Ui, args: &Listen, tags: Tags) -> Show {
+    Show::new(ui, style_of(&args.manners, &kinds(args), tags), tags)
+}
+
+async fn bind_all(args: &Listen) -> Result<Vec<Bound>, Failure> {
+    let mut bound = Vec::new();
+    for endpoint in &args.endpoints {
+        bound.extend(bind(endpoint).await?);
+    }
+    Ok(bound)
+}
+
+async fn serve(
+    args: &Listen,
+    bound: Vec<Bound>,
+    show: &Show,
+    handler: impl Handler,
+    stop: impl Future<Output = ()>,
+) -> Served {
+    let limit = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let limits = Limits {
+        connections: if args.once {
+            1
+        } else {
+            limit(args.max_connections)
+        },
+        per_address: limit(args.max_per_address),
+        idle: args.manners.idle_timeout,
+        message: args.message_timeout,
+        drain: args.drain,
+    };
+    let show = show.clone();
+    Server::new(bound)
+        .framing(framing_of(&args.manners))
+        .limits(limits)
+        .observer(move |event| show.event(&event))
+        .serve(handler, stop)
+        .await
+}
+
+/// Everybody who comes, and one keyboard.
+async fn chat(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
+    let show = show_of(ui, args, Tags::Peers);
+    let bound = bind_all(args).await?;
+    let kind = args
+        .endpoints
+        .first()
+        .map_or(Kind::Tcp, |endpoint| endpoint.kind);
+    let plan = Plan::new(&args.manners, kind);
+    let greeting = args.greet.clone().map(Into::into);
+    let chat = Chat::new(plan, show.clone(), greeting);
+    let input = Input::open(ui, Cut::Lines(args.manners.max_message));
+    let keyboard = {
+        let chat = chat.clone();
+        async move {
+            match chat.keyboard(input).await {
+                Over::Quit => None,
+                Over::EndOfInput => std::future::pending().await,
+                Over::Failed(error) => Some(Failure::local("cannot read standard input", &error)),
+            }
+        }
+    };
+    let (failed, mut failure) = mpsc::channel(1);
+    let interrupted = runtime::interrupted();
+    let stop = async {
+        tokio::select! {
+            ended = keyboard => if let Some(ended) = ended {
+                let _ = failed.try_send(ended);
+            },
+            () = interrupted => {}
+        }
+    };
+    serve(args, bound, &show, chat, stop).await;
+    failure.try_recv().map_or(Ok(Exit::Done), Err)
+}
+
+/// One connection, then the end.
+async fn once(
+    ui: &Ui,
+    args: &Listen,
+    builtin: Option<packhorse_server::Builtin>,
+) -> Result<Exit, Failure> {
+    let show = show_of(ui, args, Tags::None);
+    let bound = bind_all(args).await?;
+    let (done, outcome) = oneshot::channel();
+    let once = Once {
+        args: OnceArgs {
+            manners: args.manners.clone(),
+            greet: args.greet.clone(),
+            ui: ui.clone(),
+            show: show.clone(),
+        },
+        builtin,
+        done: Mutex::new(Some(done)),
+    };
+    let (first, ended) = oneshot::channel();
+    let interrupted = runtime::interrupted();
+    let stop = async {
+        tokio::select! {
+            outcome = outcome => drop(first.send(outcome.ok())),
+            () = interrupted => drop(first.send(None)),
+        }
+    };
+    serve(args, bound, &show, once, stop).await;
+    match ended.await.ok().flatten() {
+        Some(outcome) => exit_of(outcome),
+        None => Err(Failure::interrupted()),
+    }
+}
+
+/// Serves the first who comes, and says how that ended.
+struct Once {
+    args: OnceArgs,
+    builtin: Option<packhorse_server::Builtin>,
+    done: Mutex<Option<oneshot::Sender<Result<Ending, Broken>>>>,
+}
+
+struct OnceArgs {
+    manners: super::args::Manners,
+    greet: Option<String>,
+    ui: Ui,
+    show: Show,
+}
+
+impl Handler for Once {
+    async fn handle(&self, connection: &mut Connection) -> Result<(), HandlerError> {
+        let done = self.done.lock().ok().and_then(|mut done| done.take());
+        let Some(done) = done else {
+            return Ok(());
+        };
+        let outcome = match &self.builtin {
+            Some(builtin) => by_handler(builtin, connection).await,
+            None => self.args.by_hand(connection).await,
+        };
+        let result = outcome
+            .as_ref()
+            .map_or_else(converse::as_handler, |_| Ok(()));
+        if result.is_ok() {
+            // Before the server is told to end, so that the end is in order.
+            let _ = connection.close().await;
+        }
+        let _ = done.send(outcome);
+        result
+    }
+}
+
+async fn by_handler(
+    builtin: &packhorse_server::Builtin,
+    connection: &mut Connection,
+) -> Result<Ending, Broken> {
+    match builtin.handle(connection).await {
+        Ok(()) => Ok(Ending::Here),
+        Err(HandlerError::Connection(error)) => Err(error.into()),
+        Err(error) => Err(Broken::Connection(packhorse_server::ConnectionError::Io(
+            std::io::Error::other(error.to_string()),
+        ))),
+    }
+}
+
+impl OnceArgs {
+    async fn by_hand(&self, connection: &mut Connection) -> Result<Ending, Broken> {
+        let kind = connection.peer().kind;
+        let plan = Plan::new(&self.manners, kind);
+        if let Some(greeting) = &self.greet {
+            connection.send(greeting.clone().into()).await?;
+            let sent = self.show.sent(connection.peer(), 0, greeting.as_bytes());
+            sent.map_err(Broken::Output)?;
+        }
+        let mut input = Input::open(&self.ui, cut_of(&self.manners, kind));
+        converse(connection, &mut input, &plan, &self.show).await
+    }
+}
