@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use rustix::net::{self, SendAncillaryBuffer};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::address::Address;
 use crate::packet::Packet;
@@ -45,7 +45,10 @@ impl AsyncSocket {
     /// # Errors
     /// The runtime is ending.
     pub async fn readable(&self) -> io::Result<Readable<'_>> {
-        self.0.readable().await.map(Readable)
+        // An error that waits (nobody listened for a datagram, say) makes a datagram socket ready for
+        // nothing but errors: receiving tells it.
+        let interest = Interest::READABLE | Interest::ERROR;
+        self.0.ready(interest).await.map(Readable)
     }
 
     /// Receives bytes; 0 at the end of a stream.
@@ -66,7 +69,7 @@ impl AsyncSocket {
     /// The socket's.
     pub async fn receive_from(&self, buffer: &mut [u8]) -> io::Result<Received> {
         self.0
-            .async_io(tokio::io::Interest::READABLE, |socket| {
+            .async_io(Interest::READABLE, |socket| {
                 socket.receive_from(buffer, RecvFlags::empty())
             })
             .await
@@ -78,7 +81,7 @@ impl AsyncSocket {
     /// The socket's.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         self.0
-            .async_io(tokio::io::Interest::WRITABLE, |socket| {
+            .async_io(Interest::WRITABLE, |socket| {
                 socket.send(bytes, SendFlags::empty())
             })
             .await
@@ -90,9 +93,7 @@ impl AsyncSocket {
     /// The socket's.
     pub async fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0
-            .async_io(tokio::io::Interest::WRITABLE, |socket| {
-                send_pieces(socket, pieces)
-            })
+            .async_io(Interest::WRITABLE, |socket| send_pieces(socket, pieces))
             .await
     }
 
@@ -102,7 +103,7 @@ impl AsyncSocket {
     /// The socket's.
     pub async fn send_to(&self, bytes: &[u8], address: &Address) -> io::Result<usize> {
         self.0
-            .async_io(tokio::io::Interest::WRITABLE, |socket| {
+            .async_io(Interest::WRITABLE, |socket| {
                 socket.send_to(bytes, SendFlags::empty(), address)
             })
             .await
@@ -113,9 +114,7 @@ impl AsyncSocket {
     /// # Errors
     /// The socket's; see [`Socket::accept`].
     pub async fn accept(&self) -> io::Result<(Socket, Address)> {
-        self.0
-            .async_io(tokio::io::Interest::READABLE, Socket::accept)
-            .await
+        self.0.async_io(Interest::READABLE, Socket::accept).await
     }
 
     /// Waits until a connection that is on its way is there.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +35,40 @@ pub struct Moved {
     pub bytes: u64,
     /// Whole messages.
     pub messages: u64,
+}
+
+/// Which side said first that no more comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// This one.
+    Here,
+    /// The peer.
+    Peer,
+}
+
+/// What both halves of a connection know of its end.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct FirstToFinish(Arc<AtomicU8>);
+
+impl FirstToFinish {
+    pub(crate) fn note(&self, side: Side) {
+        let side = match side {
+            Side::Here => 1,
+            Side::Peer => 2,
+        };
+        // Only the first counts.
+        let _ = self
+            .0
+            .compare_exchange(0, side, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(crate) fn get(&self) -> Option<Side> {
+        match self.0.load(Ordering::Acquire) {
+            1 => Some(Side::Here),
+            2 => Some(Side::Peer),
+            _ => None,
+        }
+    }
 }
 
 /// Why a connection cannot go on.
@@ -139,10 +174,11 @@ impl Connection {
         framing: &Framing,
         watch: Option<Arc<Watch>>,
     ) -> Self {
+        let first = FirstToFinish::default();
         Self {
             peer,
-            receiver: Receiver::new(source, framing, watch.clone()),
-            sender: Sender::new(sink, framing, watch),
+            receiver: Receiver::new(source, framing, watch.clone(), first.clone()),
+            sender: Sender::new(sink, framing, watch, first),
         }
     }
 
@@ -228,6 +264,12 @@ impl Connection {
     #[must_use]
     pub fn into_split(self) -> (Receiver, Sender) {
         (self.receiver, self.sender)
+    }
+
+    /// Which side said first that no more comes; `None`: neither has.
+    #[must_use]
+    pub fn first_to_finish(&self) -> Option<Side> {
+        self.receiver.first.get()
     }
 
     /// How much was received.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use packhorse_endpoint::{Address, Kind, Pin};
 
-use crate::connection::{ConnectionError, Moved};
+use crate::connection::{ConnectionError, Moved, Side};
 use crate::handler::HandlerError;
 use crate::peer::Peer;
 
@@ -115,9 +115,9 @@ impl End {
         }
     }
 
-    pub(crate) fn of(outcome: Result<(), HandlerError>, peer_finished: bool) -> Self {
+    pub(crate) fn of(outcome: Result<(), HandlerError>, first: Option<Side>) -> Self {
         match outcome {
-            Ok(()) if peer_finished => Self::ByPeer,
+            Ok(()) if first == Some(Side::Peer) => Self::ByPeer,
             Ok(()) => Self::ByHandler,
             Err(HandlerError::Connection(ConnectionError::Reset)) => Self::Reset,
             Err(HandlerError::Connection(ConnectionError::Idle)) => Self::Idle,

@@ -14,7 +14,7 @@ mod sessions;
 mod watch;
 
 pub use builtin::{Broker, Builtin, BuiltinError, COUNTER_PAUSE, Chargen, Counter, Exec, File};
-pub use connection::{Connection, ConnectionError, Framing, Message, Moved};
+pub use connection::{Connection, ConnectionError, Framing, Message, Moved, Side};
 pub use event::{End, Event, Record, Refusal};
 pub use handler::{Handler, HandlerError};
 pub use peer::Peer;

@@ -10,7 +10,7 @@ use packhorse_frame::{Decoder, FrameSpec};
 use tokio::io::{AsyncReadExt as _, ReadHalf};
 use tokio::sync::mpsc;
 
-use crate::connection::{ConnectionError, Framing, Message, Moved};
+use crate::connection::{ConnectionError, FirstToFinish, Framing, Message, Moved, Side};
 use crate::room;
 use crate::watch::{Cause, Watch};
 
@@ -57,10 +57,16 @@ pub struct Receiver {
     ended: bool,
     moved: Moved,
     watch: Option<Arc<Watch>>,
+    pub(crate) first: FirstToFinish,
 }
 
 impl Receiver {
-    pub(crate) fn new(source: Source, framing: &Framing, watch: Option<Arc<Watch>>) -> Self {
+    pub(crate) fn new(
+        source: Source,
+        framing: &Framing,
+        watch: Option<Arc<Watch>>,
+        first: FirstToFinish,
+    ) -> Self {
         Self {
             source,
             decoder: framing.spec.decoder(framing.limits),
@@ -71,6 +77,7 @@ impl Receiver {
             ended: false,
             moved: Moved::default(),
             watch,
+            first,
         }
     }
 
@@ -78,6 +85,11 @@ impl Receiver {
     #[must_use]
     pub fn moved(&self) -> Moved {
         self.moved
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        self.first.note(Side::Peer);
     }
 
     /// Whether the peer has said that no more comes.
@@ -178,7 +190,7 @@ impl Receiver {
             }
         }
         match (bytes.is_empty(), self.input.is_empty()) {
-            (true, _) => self.ended = true,
+            (true, _) => self.end(),
             (false, true) => self.input = bytes,
             (false, false) => self.input.extend_from_slice(&bytes),
         }
@@ -212,7 +224,7 @@ impl Receiver {
         };
         let next = next.or_else(|error| self.ended_by_server(error).map(|_| None))?;
         let Some(Datagram { payload, lost }) = next else {
-            self.ended = true;
+            self.end();
             return match self.watch.as_ref().and_then(|watch| watch.cause()) {
                 Some(cause @ (Cause::Idle | Cause::Slow)) => Err(cause.into()),
                 _ => Ok(None),

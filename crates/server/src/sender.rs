@@ -8,7 +8,7 @@ use packhorse_endpoint::{Address, AsyncSocket, Direction, Tls};
 use packhorse_frame::{Encoder, Frame};
 use tokio::io::{AsyncWriteExt as _, WriteHalf};
 
-use crate::connection::{ConnectionError, Framing, Moved, hush};
+use crate::connection::{ConnectionError, FirstToFinish, Framing, Moved, Side, hush};
 use crate::watch::Watch;
 
 /// Where bytes go.
@@ -38,16 +38,23 @@ pub struct Sender {
     output: BytesMut,
     moved: Moved,
     watch: Option<Arc<Watch>>,
+    first: FirstToFinish,
 }
 
 impl Sender {
-    pub(crate) fn new(sink: Sink, framing: &Framing, watch: Option<Arc<Watch>>) -> Self {
+    pub(crate) fn new(
+        sink: Sink,
+        framing: &Framing,
+        watch: Option<Arc<Watch>>,
+        first: FirstToFinish,
+    ) -> Self {
         Self {
             sink,
             encoder: framing.spec.encoder(framing.limits),
             output: BytesMut::new(),
             moved: Moved::default(),
             watch,
+            first,
         }
     }
 
@@ -128,6 +135,7 @@ impl Sender {
     /// The connection broke.
     pub async fn finish(&mut self) -> Result<(), ConnectionError> {
         self.flush().await?;
+        self.first.note(Side::Here);
         match &mut self.sink {
             Sink::Stream(socket) | Sink::Packets(socket) => hush(socket, Direction::Send),
             Sink::Tls(tls) => tls.shutdown().await?,

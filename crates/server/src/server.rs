@@ -291,7 +291,6 @@ impl<H: Handler> House<H> {
                 () = notify.notified() => Err(ConnectionError::from(watch.cause().unwrap_or(Cause::Drain)).into()),
             },
         };
-        let peer_finished = leaving.connection.receiver.has_ended();
         let outcome = match outcome {
             // What the handler fed and did not flush still goes out.
             Ok(()) => leaving.connection.close().await.map_err(HandlerError::from),
@@ -301,7 +300,7 @@ impl<H: Handler> House<H> {
             Some(Cause::Drain) if outcome.is_ok() => End::Drained,
             Some(Cause::Idle) => End::Idle,
             Some(Cause::Slow) => End::Slow,
-            _ => End::of(outcome, peer_finished),
+            _ => End::of(outcome, leaving.connection.first_to_finish()),
         });
     }
 

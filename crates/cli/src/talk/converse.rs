@@ -149,7 +149,7 @@ pub(crate) async fn converse(
     let ending = tokio::select! {
         heard = &mut hear => match heard? {
             // The other direction goes on: whoever sends no more may still read.
-            Ending::Peer if !side.interactive => {
+            Ending::Peer if !side.interactive && !side.has_finished() => {
                 tokio::select! {
                     spoken = &mut speak => spoken?,
                     () = side.idle() => Ending::Idle,
@@ -282,12 +282,23 @@ impl Side<'_> {
         }
     }
 
+    /// Whether this side has said that no more comes.
+    fn has_finished(&self) -> bool {
+        self.shared().first == Some(Ending::Here)
+    }
+
     fn moved(&self) {
         self.shared().last_moved = Instant::now();
     }
 
-    fn done(&self, side: Ending) {
-        self.shared().first.get_or_insert(side);
+    fn done(&self, ending: Ending) {
+        self.shared().first.get_or_insert(ending);
+        let side = match ending {
+            Ending::Peer => packhorse_server::Side::Peer,
+            _ => packhorse_server::Side::Here,
+        };
+        // Whoever reads no more is found out by the next message.
+        let _ = self.show.finished(self.peer, side);
     }
 
     fn shared(&self) -> std::sync::MutexGuard<'_, Shared> {

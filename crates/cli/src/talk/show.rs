@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use packhorse_endpoint::{Address, Kind, Pin};
-use packhorse_server::{End, Event, Message, Moved, Peer, Record};
+use packhorse_server::{End, Event, Message, Moved, Peer, Record, Side};
 use packhorse_transfer::Escaped;
 use serde::Serialize;
 
@@ -127,6 +127,13 @@ struct MovedFields {
 }
 
 #[derive(Serialize)]
+struct FinishedFields {
+    peer: String,
+    number: u64,
+    side: &'static str,
+}
+
+#[derive(Serialize)]
 struct RefusedFields<'a> {
     peer: String,
     reason: &'a str,
@@ -146,10 +153,6 @@ impl Show {
             terminal: io::stdout().is_terminal(),
             carries: Mutex::default(),
         }))
-    }
-
-    pub(crate) fn style(&self) -> Style {
-        self.0.style
     }
 
     /// A message that came. `whole` says whether it is a message, or a piece of a stream that may end
@@ -315,6 +318,24 @@ impl Show {
                 .say(format_args!("[{} {peer}] is here", peer.number)),
             Tags::None => self.0.ui.say(format_args!("Connected to {peer}")),
         }
+        Ok(())
+    }
+
+    /// A side says that no more comes from it.
+    pub(crate) fn finished(&self, peer: &Peer, side: Side) -> io::Result<()> {
+        if self.0.style == Style::Json {
+            let (peer, number) = (peer.to_string(), peer.number);
+            let side = match side {
+                Side::Here => "here",
+                Side::Peer => "peer",
+            };
+            return self.json("finished", FinishedFields { peer, number, side });
+        }
+        let line = match side {
+            Side::Here => format!("{peer} was told that no more comes"),
+            Side::Peer => format!("{peer} sends no more"),
+        };
+        self.0.ui.at(Volume::Verbose, line);
         Ok(())
     }
 

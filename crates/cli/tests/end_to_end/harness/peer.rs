@@ -35,3 +35,30 @@ pub(crate) fn insecure_send(sources: &[&Path], to: &str) -> Packhorse {
         .without_code()
         .arg("--insecure")
 }
+
+/// Runs one scenario of a program of `tests/peer`, which runs packhorse itself and judges it.
+pub(crate) fn scenario(test: &str, program: &str, name: &str) {
+    if let Some(python) = peer(test, program) {
+        python
+            .arg(env!("CARGO_BIN_EXE_packhorse"))
+            .arg(name)
+            .run()
+            .expect_code(0);
+    }
+}
+
+/// Tests that are scenarios of one program, each named for the function it runs, after `sNN_`.
+macro_rules! scenarios {
+    ($program:literal: $($test:ident,)*) => {
+        $(
+            #[test]
+            fn $test() {
+                let name = stringify!($test);
+                let (_, scenario) = name.split_once('_').expect("a name such as s04_this");
+                crate::harness::peer::scenario(name, $program, scenario);
+            }
+        )*
+    };
+}
+
+pub(crate) use scenarios;
