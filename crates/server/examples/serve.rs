@@ -5,9 +5,10 @@
 //! ```
 //!
 //! Standard output tells where it listens, then one line for each connection that ended.
-#![allow(clippy::print_stdout, reason = "a program's whole purpose")]
 
 use std::error::Error;
+use std::fmt;
+use std::io::Write as _;
 
 use packhorse_endpoint::{Endpoint, bind};
 use packhorse_server::{Builtin, Event, Framing, Limits, Server};
@@ -44,18 +45,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .observer(tell)
         .serve(handler, stop)
         .await;
-    println!("served {}", served.connections);
+    say(format_args!("served {}", served.connections));
     Ok(())
+}
+
+/// Nobody who listens is no reason to stop serving.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 fn tell(event: Event) {
     match event {
-        Event::Listening { address, .. } => println!("listening {address}"),
-        Event::Ended(record) => println!(
+        Event::Listening { address, .. } => say(format_args!("listening {address}")),
+        Event::Ended(record) => say(format_args!(
             "{}: {} messages in, {} out, {}",
             record.peer, record.received.messages, record.sent.messages, record.end
-        ),
-        Event::OutOfDescriptors { error, pause } => println!("waiting {pause:?}: {error}"),
+        )),
+        Event::OutOfDescriptors { error, pause } => {
+            say(format_args!("waiting {pause:?}: {error}"));
+        }
         _ => {}
     }
 }
