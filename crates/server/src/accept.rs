@@ -117,11 +117,8 @@ fn admit<H: Handler>(
 }
 
 async fn serve<H: Handler>(house: &House<H>, tls: Option<&TlsServer>, socket: Socket, peer: Peer) {
-    // A handshake is much larger than what comes after it: it does not stay in the task.
-    let established = match tls {
-        None => Bound::establish(None, socket).await,
-        Some(_) => Box::pin(Bound::establish(tls, socket)).await,
-    };
+    // What a handshake needs is much more than what comes after it, and does not stay in the task.
+    let established = Box::pin(Bound::establish(tls, socket)).await;
     let io = match established {
         Ok(io) => io,
         Err(error) => {

@@ -1,7 +1,9 @@
 //! What all connections of a server share: its limits, its book of who is there, and how one is run.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -119,11 +121,19 @@ impl<H: Handler> House<H> {
     }
 
     /// Runs the handler on a connection, from its arrival to its record.
-    pub(crate) async fn run(&self, arrival: Arrival) {
-        let mut leaving = self.enter(arrival);
+    pub(crate) fn run(&self, arrival: Arrival) -> impl Future<Output = ()> + Send + '_ {
+        // On the heap, and made before anything waits: what a task is given it holds twice.
+        let leaving = Box::new(self.enter(arrival));
+        self.serve(leaving)
+    }
+
+    async fn serve(&self, mut leaving: Box<Leaving<'_, H>>) {
         let watch = Arc::clone(&leaving.watch);
-        let handled = self.handler.handle(&mut leaving.connection);
-        let outcome = match watch.unless_cut(handled).await {
+        let handled = {
+            let mut handled = pin!(self.handler.handle(&mut leaving.connection));
+            poll_fn(|context| watch.poll_unless_cut(context, handled.as_mut())).await
+        };
+        let outcome = match handled {
             // What the handler fed and did not flush still goes out.
             Some(Ok(())) => leaving.connection.finish().await.map_err(Into::into),
             Some(error) => error,
