@@ -423,3 +423,6 @@ fn wait_for_close(mut stream: &TcpStream, limits: &ClassicLimits) -> io::Result<
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
