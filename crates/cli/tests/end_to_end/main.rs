@@ -10,6 +10,8 @@ mod interrupts;
 mod judges;
 mod output;
 mod receipts;
+mod s08_classic_size;
+mod s09_classic_md5;
 mod second_implementation;
 mod sources;
 mod trees;

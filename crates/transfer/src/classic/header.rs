@@ -266,8 +266,10 @@ impl HeaderReader {
                 let Ok(prefix) = <[u8; LENGTH_BYTES]>::try_from(&self.held[..]) else {
                     return Ok(None);
                 };
+                // What was held stays where it is no length: something has come.
+                let length = header_length(prefix)?;
                 self.held.clear();
-                *self.length.insert(header_length(prefix)?)
+                *self.length.insert(length)
             }
         };
         self.hold(length, bytes);

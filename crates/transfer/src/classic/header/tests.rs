@@ -88,6 +88,14 @@ fn lengths_out_of_bounds_are_refused_at_once() {
 }
 
 #[test]
+fn whoever_sent_nonsense_has_said_something() {
+    let mut reader = HeaderReader::default();
+    assert!(reader.is_untouched());
+    assert!(reader.handle_bytes(&mut &b"GET "[..]).is_err());
+    assert!(!reader.is_untouched());
+}
+
+#[test]
 fn json_of_another_shape_is_refused() {
     for json in [
         &b"{"[..],
