@@ -7,10 +7,10 @@ use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use md5::{Digest as _, Md5};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::header::Md5Sum;
+use super::md5::Md5;
 
 /// Bytes of the one buffer of a client that does everything on its own thread: it stays in the L2 cache
 /// between the socket, the hash and the file.
@@ -108,7 +108,7 @@ impl Hasher {
                 beside.thread.join().map_err(|_| gone())?
             }
         };
-        Ok(Some(Md5Sum(md5.finalize().into())))
+        Ok(Some(md5.finish()))
     }
 }
 

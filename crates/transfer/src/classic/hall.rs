@@ -4,7 +4,6 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
-use md5::{Digest as _, Md5};
 use packhorse_tree::{Directory, Existing};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -13,6 +12,7 @@ use super::beside::Hasher;
 use super::client::{Client, Outcome};
 use super::error::ClassicError;
 use super::header::{Check, Header};
+use super::md5::Md5;
 use super::progress::Tally;
 use super::{ClassicLimits, Format};
 

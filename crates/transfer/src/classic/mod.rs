@@ -24,6 +24,7 @@ mod error;
 mod event;
 mod hall;
 mod header;
+mod md5;
 mod name;
 mod progress;
 mod receive;

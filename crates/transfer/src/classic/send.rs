@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use md5::{Digest as _, Md5};
 use packhorse_endpoint::Destination;
 use packhorse_proto::escape::Escaped;
 use tokio::time::{MissedTickBehavior, interval};
@@ -16,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::error::ClassicError;
 use super::event::{ClassicEvent, ClassicFile};
 use super::header::{Check, Header, Md5Sum};
+use super::md5::Md5;
 use super::name::PlainName;
 use super::progress::Tally;
 use super::{ClassicLimits, Format};
@@ -267,7 +267,7 @@ impl Source {
         })?;
         self.check_stamp()?;
         self.blake3 = Some(blake3.finalize());
-        Ok(Md5Sum(md5.finalize().into()))
+        Ok(md5.finish())
     }
 
     /// Sends everything, and waits for the receiver to close. Gives whether it did.
