@@ -36,11 +36,9 @@ impl PlainName {
     /// The first rule that is broken.
     pub fn parse(text: &str) -> Result<Self, NameError> {
         match text.as_bytes() {
-            [] => return Err(NameError::Empty),
-            [letter, b':', ..] if letter.is_ascii_alphabetic() => return Err(NameError::Drive),
-            bytes if bytes.iter().any(|b| matches!(b, b'/' | b'\\')) => {
-                return Err(NameError::Separator);
-            }
+            [] => Err(NameError::Empty),
+            [letter, b':', ..] if letter.is_ascii_alphabetic() => Err(NameError::Drive),
+            bytes if bytes.iter().any(|b| matches!(b, b'/' | b'\\')) => Err(NameError::Separator),
             bytes => {
                 let name = Name::parse(bytes).map_err(NameError::Path)?;
                 Ok(Self(name.to_path()))
