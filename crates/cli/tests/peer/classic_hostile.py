@@ -61,6 +61,8 @@ WRONG = {
     "short_with_right_md5": md5_header(md5(BODY[:9]), "p", len(BODY), "bad") + BODY[:9],
     "long_size": size_header("bad", 100) + BODY[:101],
     "long_size_by_much": size_header("bad", 100) + BODY * 1000,
+    "long_size_at_last": size_header("bad", 10 * len(BODY)) + BODY * 10 + b"x",
+    "long_md5_at_last": md5_header(md5(BODY), "p", len(BODY), "bad") + BODY + b"x",
     "long_of_nothing": size_header("bad", 0) + b"x",
     "long_md5": md5_header(md5(BODY), "p", len(BODY) - 1, "bad") + BODY,
     "wrong_md5": md5_header("0" * 32, "p", len(BODY), "bad") + BODY,

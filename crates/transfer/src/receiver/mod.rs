@@ -360,3 +360,34 @@ fn forwarding_to(observer: &Arc<Mutex<Observer>>) -> Observer {
     let observer = Arc::clone(observer);
     Box::new(move |event| tell(event, &observer))
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_proto::limits::Limits;
+
+    use super::*;
+    use crate::classic::ClassicLimits;
+
+    #[test]
+    fn what_takes_anybody_is_reached_from_here_alone_unless_an_address_is_named() {
+        let mut options = ReceiveOptions {
+            directory: PathBuf::from("."),
+            listen: None,
+            security: ReceiveSecurity::Generate,
+            sessions: Sessions::One,
+            existing: Existing::Replace,
+            limits: Limits::default(),
+            classic: None,
+        };
+        assert_eq!(address_to_listen_on(&options), None);
+        options.classic = Some(ClassicLimits::default());
+        let address = address_to_listen_on(&options).unwrap();
+        assert!(address.ip().is_loopback());
+        options.classic = None;
+        options.security = ReceiveSecurity::Insecure;
+        assert_eq!(address_to_listen_on(&options), Some(address));
+        let named = "192.0.2.7:1".parse().unwrap();
+        options.listen = Some(named);
+        assert_eq!(address_to_listen_on(&options), Some(named));
+    }
+}
