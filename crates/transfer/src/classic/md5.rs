@@ -1,8 +1,8 @@
 //! MD5, by the cryptographic library that is there anyway.
 //!
 //! `aws-lc-rs` leaves MD5 out, since it protects nothing any more; the C library beneath has it in
-//! assembly. Measured here, one core: 760 MB/s, `md5sum` 720 and the `md-5` crate 640, with which a
-//! receiver that hashes while it writes cannot keep up with `md5sum`.
+//! assembly. A receiver that hashes with the `md-5` crate cannot reliably keep up with `md5sum`
+//! (docs/benchmarks.md).
 
 #![allow(
     unsafe_code,
