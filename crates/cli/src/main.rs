@@ -1,6 +1,7 @@
 //! packhorse: moves directory trees between machines: encrypted, verified, landing whole.
 
 mod args;
+mod classic;
 mod code;
 mod completions;
 mod demo;

@@ -13,6 +13,8 @@ mod receipts;
 mod s04_tcp_pair;
 mod s05_udp_chat;
 mod s06_sticky_packets;
+mod s08_classic_size;
+mod s09_classic_md5;
 mod second_implementation;
 mod sources;
 mod trees;
