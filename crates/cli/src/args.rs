@@ -56,7 +56,7 @@ pub(crate) enum Verb {
     Recv(Recv),
     Send(Send),
     Verify(Verify),
-    Connect(Connect),
+    Connect(Box<Connect>),
     Listen(Box<Listen>),
     Demo(Demo),
     Completions(Completions),

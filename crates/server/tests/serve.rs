@@ -44,18 +44,16 @@ async fn serve(endpoint: &str, handler: &str, framing: &str, limits: Limits) -> 
 impl Running {
     async fn record(&mut self) -> Box<Record> {
         loop {
-            match self.events.recv().await.unwrap() {
-                Event::Ended(record) => return record,
-                _ => {}
+            if let Event::Ended(record) = self.events.recv().await.unwrap() {
+                return record;
             }
         }
     }
 
     async fn refusal(&mut self) -> Refusal {
         loop {
-            match self.events.recv().await.unwrap() {
-                Event::Refused { reason, .. } => return reason,
-                _ => {}
+            if let Event::Refused { reason, .. } = self.events.recv().await.unwrap() {
+                return reason;
             }
         }
     }
