@@ -14,6 +14,7 @@ mod report;
 mod run;
 mod runtime;
 mod send;
+mod sockopt;
 mod ui;
 mod units;
 mod verify;

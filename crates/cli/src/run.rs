@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, recv, send, verify};
+use crate::{completions, demo, recv, send, sockopt, verify};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -25,6 +25,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Send(send) => send::run(&ui, send),
         Verb::Verify(verify) => verify::run(&ui, &verify),
         Verb::Demo(demo) => demo::run(&ui, demo),
+        Verb::Sockopt(sockopt) => sockopt::run(&ui, &sockopt),
         Verb::Completions(completions) => completions::run(&ui, completions.shell),
     };
     let exit = result.unwrap_or_else(|failure| report(&ui, &failure));

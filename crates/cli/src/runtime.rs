@@ -42,6 +42,20 @@ pub(crate) fn interruptible<T: Send + 'static>(
     .ok_or_else(Failure::interrupted)
 }
 
+/// Waits for `future`, or for Ctrl-C or SIGTERM: what it holds is then cleaned up.
+pub(crate) fn until_interrupted<F: Future>(future: F) -> Result<F::Output, Failure> {
+    on_runtime(async {
+        let Ok(mut interrupts) = Interrupts::new() else {
+            return Some(future.await);
+        };
+        tokio::select! {
+            output = future => Some(output),
+            () = interrupts.next() => None,
+        }
+    })?
+    .ok_or_else(Failure::interrupted)
+}
+
 fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
