@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
+use packhorse_endpoint::Endpoint;
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
 use crate::talk::args::{Connect, Listen};
@@ -59,6 +60,7 @@ pub(crate) enum Verb {
     Connect(Box<Connect>),
     Listen(Box<Listen>),
     Demo(Demo),
+    Sockopt(Sockopt),
     Completions(Completions),
 }
 
@@ -222,6 +224,35 @@ pub(crate) struct Demo {
     /// The tree to send; default: the working directory
     #[arg(long)]
     pub(crate) path: Option<PathBuf>,
+}
+
+/// Open a socket and show what its options really are
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Shows each option as it was asked for and as the kernel granted it, the names of both ends, and for
+TCP what the kernel knows of the connection. What is asked for stands behind the '?':
+
+  nodelay  sndbuf=SIZE  rcvbuf=SIZE  reuseaddr  reuseport  backlog=N  ttl=N  tos=N  mark=N
+  bind=ADDR  congestion=NAME  keepalive=TIME  timeout=TIME  v6only  hdrincl
+  ca=FILE  pin=sha256:…  cert=FILE  key=FILE
+
+Exit code 0: every option is in force; 1: one that was asked for is not.
+
+Examples:
+  packhorse sockopt 'tcp://nas.local:80?nodelay&sndbuf=1M'
+  packhorse sockopt --listen 'tcp://:9090?backlog=128'
+  packhorse sockopt --json udp://192.0.2.1:53")]
+pub(crate) struct Sockopt {
+    /// tcp://HOST:PORT, udp://…, tls://…, unix:PATH, unix:@NAME, unixgram:PATH, seqpacket:PATH,
+    /// icmp://HOST, raw://HOST/PROTOCOL or rdm://HOST:PORT
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoint: Endpoint,
+    /// Wait there for peers instead of connecting
+    #[arg(long)]
+    pub(crate) listen: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Print a completion script for a shell

@@ -15,6 +15,7 @@ mod report;
 mod run;
 mod runtime;
 mod send;
+mod sockopt;
 mod talk;
 mod terminal;
 mod ui;

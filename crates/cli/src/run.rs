@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, recv, send, talk, verify};
+use crate::{completions, demo, recv, send, sockopt, talk, verify};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -27,6 +27,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Connect(connect) => talk::connect::run(&ui, &connect),
         Verb::Listen(listen) => talk::listen::run(&ui, &listen),
         Verb::Demo(demo) => demo::run(&ui, demo),
+        Verb::Sockopt(sockopt) => sockopt::run(&ui, &sockopt),
         Verb::Completions(completions) => completions::run(&ui, completions.shell),
     };
     let exit = result.unwrap_or_else(|failure| report(&ui, &failure));
