@@ -163,7 +163,9 @@ def a_room_of_four_kinds_of_sockets():
             sock.send(frame16(message))
             for other, listening in peers.items():
                 if other != speaker:
-                    heard = receive16(listening)
+                    # The first one's hello may come as late as this.
+                    while (heard := receive16(listening)) == b"hello":
+                        pass
                     assert heard == message, (speaker, other, heard)
         for sock in peers.values():
             sock.close()
