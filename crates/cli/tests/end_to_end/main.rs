@@ -10,6 +10,8 @@ mod interrupts;
 mod judges;
 mod output;
 mod receipts;
+mod s03_sockets;
+mod s12_buffers;
 mod second_implementation;
 mod sources;
 mod trees;
