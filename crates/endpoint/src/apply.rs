@@ -104,7 +104,9 @@ impl ApplyError {
             OptionName::Congestion => {
                 "see what there is: sysctl net.ipv4.tcp_available_congestion_control".into()
             }
-            OptionName::Mark if denied => "marks need CAP_NET_ADMIN: run it as root".into(),
+            OptionName::Mark if denied => {
+                "marks need CAP_NET_ADMIN or CAP_NET_RAW: run it as root".into()
+            }
             option => format!("leave '{option}' out, or choose another value"),
         }
     }

@@ -113,7 +113,7 @@ impl OpenError {
         match self {
             Self::Option(_) | Self::Nowhere(_) | Self::NotForListening { .. } => Fault::Usage,
             Self::Resolve(_) | Self::Connect { .. } | Self::Timeout { .. } => Fault::Network,
-            Self::Tls(TlsError::Untrusted(_)) => Fault::Untrusted,
+            Self::Tls(TlsError::Untrusted(_) | TlsError::WrongPin(_)) => Fault::Untrusted,
             Self::Tls(TlsError::Handshake(_) | TlsError::Timeout) => Fault::Network,
             Self::Tls(TlsError::HalfAnIdentity) => Fault::Usage,
             _ => Fault::Local,

@@ -42,7 +42,7 @@ pub struct Options {
     pub ttl: Option<u8>,
     /// Type of service, or traffic class (IP_TOS, IPV6_TCLASS).
     pub tos: Option<u8>,
-    /// Firewall mark (SO_MARK); needs CAP_NET_ADMIN.
+    /// Firewall mark (SO_MARK); needs CAP_NET_ADMIN or CAP_NET_RAW.
     pub mark: Option<u32>,
     /// Address of one's own, when connecting.
     pub bind: Option<Address>,

@@ -53,6 +53,9 @@ pub enum TlsError {
     /// The peer did not prove who it is.
     #[error("the server is not who it should be")]
     Untrusted(#[source] io::Error),
+    /// The server has another key than the one that counts.
+    #[error("the server is not who it should be: its pin is {0}")]
+    WrongPin(Pin),
     /// The handshake failed.
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
@@ -73,6 +76,9 @@ impl TlsError {
             Self::NoRoots(_) => {
                 "install the package ca-certificates, or say whom to trust: ?ca=FILE or ?pin=sha256:…"
                     .to_owned()
+            }
+            Self::WrongPin(_) => {
+                "if that is what the server itself prints, its key is a new one: give it as ?pin=sha256:…".to_owned()
             }
             Self::Untrusted(_) => {
                 "trust the authority that signed its certificate: ?ca=FILE, or the server by the pin that it prints: ?pin=sha256:…"
@@ -192,6 +198,11 @@ async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> Result<T,
 
 fn failed(error: io::Error) -> TlsError {
     match tls_error(&error) {
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(other))))
+            if let Some(WrongPin(found)) = other.downcast_ref() =>
+        {
+            TlsError::WrongPin(*found)
+        }
         Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
             TlsError::Untrusted(error)
         }
@@ -267,7 +278,7 @@ fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
 
 /// The key of a server that should have another.
 #[derive(Debug, thiserror::Error)]
-#[error("its pin is {0}")]
+#[error("another key")]
 struct WrongPin(Pin);
 
 /// Trusts whoever holds the one key, whatever the certificate around it says.
