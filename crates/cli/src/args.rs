@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
+use crate::pack::args::{Calcsize, Pack, Unpack};
 use crate::talk::args::{Connect, Listen};
 
 /// Options that every verb has, below its own.
@@ -58,6 +59,9 @@ pub(crate) enum Verb {
     Verify(Verify),
     Connect(Connect),
     Listen(Box<Listen>),
+    Pack(Pack),
+    Unpack(Unpack),
+    Calcsize(Calcsize),
     Demo(Demo),
     Completions(Completions),
 }
