@@ -10,6 +10,7 @@ use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_endpoint::Endpoint;
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
+use crate::pack::args::{Calcsize, Pack, Unpack};
 use crate::talk::args::{Connect, Listen};
 
 /// Options that every verb has, below its own.
@@ -59,6 +60,9 @@ pub(crate) enum Verb {
     Verify(Verify),
     Connect(Box<Connect>),
     Listen(Box<Listen>),
+    Pack(Pack),
+    Unpack(Unpack),
+    Calcsize(Calcsize),
     Demo(Demo),
     Sockopt(Sockopt),
     Completions(Completions),
