@@ -10,6 +10,7 @@ use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_endpoint::Endpoint;
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
+use crate::load::args::Load;
 use crate::pack::args::{Calcsize, Pack, Unpack};
 use crate::talk::args::{Connect, Listen};
 
@@ -60,6 +61,7 @@ pub(crate) enum Verb {
     Verify(Verify),
     Connect(Box<Connect>),
     Listen(Box<Listen>),
+    Load(Box<Load>),
     Pack(Pack),
     Unpack(Unpack),
     Calcsize(Calcsize),

@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod events;
 mod json;
+mod load;
 mod pack;
 mod progress;
 mod receipt_output;

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, pack, recv, send, sockopt, talk, verify};
+use crate::{completions, demo, load, pack, recv, send, sockopt, talk, verify};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -29,6 +29,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Pack(args) => pack::pack(&ui, &args),
         Verb::Unpack(args) => pack::unpack(&ui, &args),
         Verb::Calcsize(args) => pack::calcsize(&ui, &args),
+        Verb::Load(load) => load::run(&ui, &load),
         Verb::Demo(demo) => demo::run(&ui, demo),
         Verb::Sockopt(sockopt) => sockopt::run(&ui, &sockopt),
         Verb::Completions(completions) => completions::run(&ui, completions.shell),

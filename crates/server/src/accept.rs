@@ -2,18 +2,18 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use packhorse_endpoint::{Address, Bound, Io, Kind, Socket, TlsServer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch as signal};
+use packhorse_endpoint::{Address, Bound, Socket, TlsServer};
+use tokio::sync::{OwnedSemaphorePermit, watch as signal};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
 use crate::event::{Event, Refusal};
 use crate::handler::Handler;
+use crate::house::{Arrival, House};
 use crate::peer::Peer;
-use crate::server::{self, Entry, House, Phase, Wake};
+use crate::server::{self, Phase};
 use crate::watch::Watch;
 
 /// The first pause when the process or the system has no descriptor left, doubled each time.
@@ -33,12 +33,14 @@ pub(crate) async fn run<H: Handler>(
     loop {
         let accepted = tokio::select! {
             accepted = next(&house, &bound) => accepted,
+            // What ended gives back its memory at once.
+            Some(_) = running.join_next() => continue,
             _ = phases.wait_for(|phase| *phase != Phase::Serve) => break,
         };
         match accepted {
-            Ok((socket, address, permit)) => {
+            Ok(accepted) => {
                 pause = FIRST_PAUSE;
-                admit(&house, &bound, &mut running, (socket, address, permit));
+                admit(&house, &bound, &mut running, accepted);
             }
             Err(error) if is_scarcity(&error) => {
                 house.tell(Event::OutOfDescriptors { error, pause });
@@ -51,7 +53,6 @@ pub(crate) async fn run<H: Handler>(
             // The peer was gone before it was accepted (accept(2)): the next may be there.
             Err(_) => {}
         }
-        while running.try_join_next().is_some() {}
     }
     // Closed before the wait: new peers are refused by the kernel, not left in its queue.
     drop(bound);
@@ -60,21 +61,37 @@ pub(crate) async fn run<H: Handler>(
 
 type Accepted = (Socket, Address, OwnedSemaphorePermit);
 
-/// First room, then a connection: those that come meanwhile wait in the kernel.
+/// A connection that waits, then room for it, then the connection: those that find no room wait in the
+/// kernel, and a socket to which nobody comes keeps no room from the others.
 async fn next<H: Handler>(house: &House<H>, bound: &Bound) -> io::Result<Accepted> {
-    let permit = Arc::clone(&house.room)
-        .acquire_owned()
-        .await
-        .map_err(io::Error::other)?;
-    let (socket, address) = bound.socket.accept().await?;
-    Ok((socket, address, permit))
+    loop {
+        drop(bound.socket.readable().await?);
+        let room = Arc::clone(&house.room)
+            .acquire_owned()
+            .await
+            .map_err(io::Error::other)?;
+        // Nobody there after all: another process that shares the socket was faster, or the peer left.
+        if let Some(accepted) = now(bound.socket.accept()).await {
+            let (socket, address) = accepted?;
+            return Ok((socket, address, room));
+        }
+    }
+}
+
+/// What a future has to give without waiting.
+async fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = std::future::ready(()) => None,
+    }
 }
 
 fn admit<H: Handler>(
     house: &Arc<House<H>>,
     bound: &Bound,
     running: &mut JoinSet<()>,
-    (socket, address, permit): Accepted,
+    (socket, address, room): Accepted,
 ) {
     let peer = Peer {
         number: house.next_number(),
@@ -82,25 +99,30 @@ fn admit<H: Handler>(
         local: socket.local_name().unwrap_or_else(|_| bound.local.clone()),
         address,
     };
-    if let Err(count) = house.admit(peer.ip()) {
-        let reason = Refusal::TooManyFromAddress(count);
-        house.tell(Event::Refused {
-            address: peer.address,
-            reason,
-        });
-        return;
-    }
+    let place = match house.admit(peer.ip(), room) {
+        Ok(place) => place,
+        Err(count) => {
+            house.tell(Event::Refused {
+                address: peer.address,
+                reason: Refusal::TooManyFromAddress(count),
+            });
+            return;
+        }
+    };
     let (house, tls) = (Arc::clone(house), bound.tls.clone());
     running.spawn(async move {
-        let ip = peer.ip();
         serve(&house, tls.as_ref(), socket, peer).await;
-        house.dismiss(ip);
-        drop(permit);
+        drop(place);
     });
 }
 
 async fn serve<H: Handler>(house: &House<H>, tls: Option<&TlsServer>, socket: Socket, peer: Peer) {
-    let io = match Bound::establish(tls, socket).await {
+    // A handshake is much larger than what comes after it: it does not stay in the task.
+    let established = match tls {
+        None => Bound::establish(None, socket).await,
+        Some(_) => Box::pin(Bound::establish(tls, socket)).await,
+    };
+    let io = match established {
         Ok(io) => io,
         Err(error) => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
@@ -112,17 +134,15 @@ async fn serve<H: Handler>(house: &House<H>, tls: Option<&TlsServer>, socket: So
             return;
         }
     };
-    let watch = Watch::new(&house.clock);
-    let is_tls = matches!(io, Io::Tls(_)) || peer.kind == Kind::Tls;
+    let watch = Watch::new();
     let connection = Connection::over(io, peer, &house.framing, Some(Arc::clone(&watch)));
-    let wake = match connection.sender.shared_socket() {
-        Some(socket) if !is_tls => Wake::Stream(socket),
-        _ => Wake::Notify(Arc::new(Notify::new())),
-    };
-    let idle = house.limits.idle;
-    let entry = Entry { watch, idle, wake };
     house
-        .run(connection, entry, Arc::new(AtomicU64::new(0)))
+        .run(Arrival {
+            connection,
+            watch,
+            idle: house.limits.idle,
+            dropped: Arc::default(),
+        })
         .await;
 }
 

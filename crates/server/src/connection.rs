@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use packhorse_endpoint::{AsyncSocket, Connected, Direction, Io, Type};
+use packhorse_endpoint::{AsyncSocket, Connected, Io, Type};
 use packhorse_frame::{EncodeError, FrameError, FrameSpec, Limits};
 
 use crate::peer::Peer;
@@ -251,8 +251,13 @@ impl Connection {
     /// The connection broke.
     pub async fn close(&mut self) -> Result<(), ConnectionError> {
         self.finish().await?;
-        self.receiver.hear_out(LINGER).await;
+        self.hear_out().await;
         Ok(())
+    }
+
+    /// The second half of closing.
+    pub(crate) async fn hear_out(&mut self) {
+        self.receiver.hear_out(LINGER).await;
     }
 
     /// Both directions, for a handler that receives and sends at the same time.
@@ -283,10 +288,4 @@ impl Connection {
     pub fn sent(&self) -> Moved {
         self.sender.moved()
     }
-}
-
-/// Wakes whoever waits on the socket: what is there can still be received, then the stream ends.
-pub(crate) fn hush(socket: &AsyncSocket, direction: Direction) {
-    // A peer that is gone already is no reason to complain.
-    let _ = socket.socket().shut_down(direction);
 }

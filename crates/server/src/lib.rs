@@ -5,6 +5,7 @@ mod builtin;
 mod connection;
 mod event;
 mod handler;
+mod house;
 mod peer;
 mod receiver;
 mod room;

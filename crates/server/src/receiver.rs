@@ -7,12 +7,16 @@ use std::time::Duration;
 use bytes::BytesMut;
 use packhorse_endpoint::{AsyncSocket, Packet, Received, Tls};
 use packhorse_frame::{Decoder, FrameSpec};
+use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncReadExt as _, ReadHalf};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::connection::{ConnectionError, FirstToFinish, Framing, Message, Moved, Side};
 use crate::room;
-use crate::watch::{Cause, Watch};
+use crate::watch::{Cause, Watch, unless_ended};
+
+/// What a draining server still receives of a peer, where nobody can say how much had come.
+const DRAIN_AT_MOST: u64 = 1 << 20;
 
 /// The most that one record of TLS carries (RFC 8446 §5.1).
 const TLS_RECORD: usize = 16 * 1024;
@@ -34,6 +38,8 @@ pub(crate) struct Datagram {
     pub(crate) payload: BytesMut,
     /// Bytes that did not fit.
     pub(crate) lost: u64,
+    /// Where many peers' datagrams wait: the room that it takes.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 impl Datagram {
@@ -41,6 +47,7 @@ impl Datagram {
         Self {
             payload: BytesMut::from(&room[..received.length]),
             lost: (received.whole - received.length) as u64,
+            room: None,
         }
     }
 }
@@ -58,6 +65,8 @@ pub struct Receiver {
     /// Bytes lost of the datagram in `input`.
     lost: u64,
     ended: bool,
+    /// While the server drains: how many bytes that had come by then are not received yet.
+    draining: Option<u64>,
     moved: Moved,
     watch: Option<Arc<Watch>>,
     pub(crate) first: FirstToFinish,
@@ -78,6 +87,7 @@ impl Receiver {
             datagram_offset: 0,
             lost: 0,
             ended: false,
+            draining: None,
             moved: Moved::default(),
             watch,
             first,
@@ -103,12 +113,22 @@ impl Receiver {
 
     /// Receives and forgets until the peer ends, breaks, or `patience` is over.
     pub(crate) async fn hear_out(&mut self, patience: Duration) {
-        if self.ended || !matches!(self.source, Source::Stream(_)) {
+        // What drained has ended here, and not at the peer.
+        if self.ended && self.draining.is_none() {
             return;
         }
         let forget = async {
-            while !self.ended && self.receive_bytes().await.is_ok() {
-                self.input.clear();
+            loop {
+                let received = match &mut self.source {
+                    Source::Stream(socket) => receive_some(socket).await,
+                    Source::Tls(tls) => receive_tls(tls).await,
+                    // The kernel keeps what was sent, whatever becomes of this side.
+                    Source::Packets(_) | Source::Session(_) => return,
+                };
+                match received {
+                    Ok(bytes) if !bytes.is_empty() => {}
+                    _ => return,
+                }
             }
         };
         // Whoever is still talking then has had its chance.
@@ -157,6 +177,10 @@ impl Receiver {
             } else {
                 self.receive_bytes().await?;
                 if self.ended {
+                    if self.draining.is_some() {
+                        // A message that has begun is not the peer's last: it was not let finish.
+                        return Ok(None);
+                    }
                     let rest = self.decoder.finish(&mut self.input)?;
                     return Ok(rest.map(|message| self.deliver(message)));
                 }
@@ -178,26 +202,73 @@ impl Receiver {
 
     async fn receive_bytes(&mut self) -> Result<(), ConnectionError> {
         self.own_what_waits();
-        let received = match &mut self.source {
-            Source::Stream(socket) => receive_some(socket).await,
-            Source::Tls(tls) => receive_tls(tls).await,
-            Source::Packets(_) | Source::Session(_) => Ok(BytesMut::new()),
-        };
-        let bytes = received.or_else(|error| self.ended_by_server(error))?;
-        self.moved.bytes += bytes.len() as u64;
-        if let Some(watch) = &self.watch {
-            watch.moved();
-            match watch.cause() {
-                Some(cause @ (Cause::Idle | Cause::Slow)) => return Err(cause.into()),
-                _ => watch.begin_message(),
-            }
+        if self.has_drained() {
+            self.ended = true;
+            return Ok(());
         }
+        let watch = self.watch.as_deref();
+        let received = match &mut self.source {
+            Source::Stream(socket) => unless_ended(watch, receive_some(socket)).await,
+            Source::Tls(tls) => unless_ended(watch, receive_tls(tls)).await,
+            Source::Packets(_) | Source::Session(_) => None,
+        };
+        let Some(bytes) = received else {
+            return self.end_by_server();
+        };
+        let bytes = bytes?;
+        self.count(bytes.len() as u64);
         match (bytes.is_empty(), self.input.is_empty()) {
-            (true, _) => self.end(),
+            (true, _) => {
+                self.draining = None;
+                self.end();
+            }
             (false, true) => self.input = bytes,
             (false, false) => self.input.extend_from_slice(&bytes),
         }
+        if let Some(watch) = &self.watch
+            && !self.input.is_empty()
+        {
+            watch.begin_message();
+        }
         Ok(())
+    }
+
+    fn count(&mut self, bytes: u64) {
+        self.moved.bytes += bytes;
+        if let Some(left) = &mut self.draining {
+            // An empty datagram is something as well.
+            *left = left.saturating_sub(bytes.max(1));
+        }
+        if let Some(watch) = &self.watch {
+            watch.moved();
+        }
+    }
+
+    /// Whether the server drains, and all that had come by then was received: a peer that goes on
+    /// talking does not keep the server.
+    fn has_drained(&mut self) -> bool {
+        let drains = |watch: &Arc<Watch>| watch.cause() == Some(Cause::Drain);
+        if !self.watch.as_ref().is_some_and(drains) {
+            return false;
+        }
+        let left = self.draining.get_or_insert_with(|| match &self.source {
+            Source::Stream(socket) => ioctl_fionread(socket.socket()).unwrap_or_default(),
+            // How much there is, only receiving tells.
+            Source::Tls(_) | Source::Packets(_) | Source::Session(_) => DRAIN_AT_MOST,
+        });
+        *left == 0
+    }
+
+    /// There is nothing to receive, and the server ends the connection.
+    fn end_by_server(&mut self) -> Result<(), ConnectionError> {
+        match self.watch.as_ref().and_then(|watch| watch.cause()) {
+            Some(cause @ (Cause::Idle | Cause::Slow)) => Err(cause.into()),
+            _ => {
+                self.draining = Some(0);
+                self.ended = true;
+                Ok(())
+            }
+        }
     }
 
     /// A connection that waits keeps what it holds, and not the room around it.
@@ -209,35 +280,27 @@ impl Receiver {
         }
     }
 
-    /// An end that the server brought about is not the peer's fault.
-    fn ended_by_server(&self, error: io::Error) -> Result<BytesMut, ConnectionError> {
-        match self.watch.as_ref().and_then(|watch| watch.cause()) {
-            Some(Cause::Drain) => Ok(BytesMut::new()),
-            Some(cause) => Err(cause.into()),
-            None => Err(error.into()),
-        }
-    }
-
     /// Takes in the next datagram. Without a frame it is a message as it is, empty or not.
     async fn receive_datagram(&mut self) -> Result<Option<Message>, ConnectionError> {
-        let next = match &mut self.source {
-            Source::Packets(socket) => receive_packet(socket).await,
-            Source::Session(datagrams) => Ok(datagrams.recv().await),
-            Source::Stream(_) | Source::Tls(_) => Ok(None),
-        };
-        let next = next.or_else(|error| self.ended_by_server(error).map(|_| None))?;
-        let Some(Datagram { payload, lost }) = next else {
-            self.end();
-            return match self.watch.as_ref().and_then(|watch| watch.cause()) {
-                Some(cause @ (Cause::Idle | Cause::Slow)) => Err(cause.into()),
-                _ => Ok(None),
-            };
-        };
-        if let Some(watch) = &self.watch {
-            watch.moved();
+        if self.has_drained() {
+            self.ended = true;
+            return Ok(None);
         }
+        let watch = self.watch.as_deref();
+        let next = match &mut self.source {
+            Source::Packets(socket) => unless_ended(watch, receive_packet(socket)).await,
+            Source::Session(datagrams) => unless_ended(watch, datagrams.recv()).await.map(Ok),
+            Source::Stream(_) | Source::Tls(_) => None,
+        };
+        let Some(next) = next else {
+            return self.end_by_server().map(|()| None);
+        };
+        let Some(Datagram { payload, lost, .. }) = next? else {
+            self.end();
+            return Ok(None);
+        };
         let offset = self.moved.bytes;
-        self.moved.bytes += payload.len() as u64 + lost;
+        self.count(payload.len() as u64 + lost);
         if self.framing.spec == FrameSpec::default() {
             self.moved.messages += 1;
             let payload = payload.freeze();

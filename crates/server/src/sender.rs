@@ -8,7 +8,7 @@ use packhorse_endpoint::{Address, AsyncSocket, Direction, Tls};
 use packhorse_frame::{Encoder, Frame};
 use tokio::io::{AsyncWriteExt as _, WriteHalf};
 
-use crate::connection::{ConnectionError, FirstToFinish, Framing, Moved, Side, hush};
+use crate::connection::{ConnectionError, FirstToFinish, Framing, Moved, Side};
 use crate::watch::Watch;
 
 /// Where bytes go.
@@ -67,13 +67,6 @@ impl Sender {
     pub(crate) fn socket(&self) -> Option<&AsyncSocket> {
         match &self.sink {
             Sink::Stream(socket) | Sink::Packets(socket) => Some(socket),
-            Sink::Tls(_) | Sink::Session(..) => None,
-        }
-    }
-
-    pub(crate) fn shared_socket(&self) -> Option<Arc<AsyncSocket>> {
-        match &self.sink {
-            Sink::Stream(socket) | Sink::Packets(socket) => Some(Arc::clone(socket)),
             Sink::Tls(_) | Sink::Session(..) => None,
         }
     }
@@ -142,7 +135,10 @@ impl Sender {
         self.flush().await?;
         self.first.note(Side::Here);
         match &mut self.sink {
-            Sink::Stream(socket) | Sink::Packets(socket) => hush(socket, Direction::Send),
+            Sink::Stream(socket) | Sink::Packets(socket) => {
+                // A peer that is gone already is no reason to complain.
+                let _ = socket.socket().shut_down(Direction::Send);
+            }
             Sink::Tls(tls) => tls.shutdown().await?,
             Sink::Session(..) => {}
         }

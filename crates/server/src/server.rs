@@ -1,28 +1,26 @@
 //! A server: sockets that wait, connections that run, and what bounds them.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use packhorse_endpoint::{Bound, Direction};
-use tokio::sync::{Semaphore, watch as signal};
+use packhorse_endpoint::Bound;
+use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 
 use crate::accept;
-use crate::connection::{Connection, ConnectionError, Framing, hush};
-use crate::event::{End, Event, Record};
-use crate::handler::{Handler, HandlerError};
+use crate::connection::Framing;
+use crate::event::Event;
+use crate::handler::Handler;
+use crate::house::{House, Observer};
 use crate::sessions;
-use crate::watch::{Cause, Clock, Watch};
 
 /// What bounds a server.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Connections and sessions at a time. Further connections wait in the kernel's queue.
     pub connections: usize,
-    /// Connections and sessions at a time of one IP address. Further ones are closed at once.
+    /// Connections and sessions at a time of one IP address. Further ones are closed at once. An IPv4
+    /// address counts the same whether it comes through an IPv4 socket or an IPv6 one.
     pub per_address: usize,
     /// How long a connection may be without a byte in either direction. `None`: for ever; a session
     /// over datagrams, whose end nobody tells, then has [`SESSION_IDLE`].
@@ -73,8 +71,6 @@ pub(crate) async fn finish<T: Send + 'static>(
         running.shutdown().await;
     }
 }
-
-type Observer = Box<dyn Fn(Event) + Send + Sync>;
 
 /// Sockets that wait for peers, and how these are served.
 pub struct Server {
@@ -144,7 +140,7 @@ impl Server {
                 false => _ = waiting.spawn(sessions::run(house, bound, phases)),
             }
         }
-        let sweeper = tokio::spawn(sweep(Arc::clone(&house)));
+        let watchman = tokio::spawn(Arc::clone(&house).keep_watch());
         stop.await;
         phase.send_replace(Phase::Drain);
         house.tell(Event::Draining {
@@ -161,244 +157,7 @@ impl Server {
                 }
             }
         }
-        sweeper.abort();
+        watchman.abort();
         house.served()
-    }
-}
-
-/// What all connections of a server share.
-pub(crate) struct House<H> {
-    pub(crate) framing: Framing,
-    pub(crate) limits: Limits,
-    pub(crate) clock: Arc<Clock>,
-    pub(crate) room: Arc<Semaphore>,
-    handler: H,
-    observer: Observer,
-    numbers: AtomicU64,
-    ended: AtomicU64,
-    cut_off: AtomicU64,
-    running: AtomicUsize,
-    draining: std::sync::atomic::AtomicBool,
-    book: Mutex<Book>,
-}
-
-#[derive(Default)]
-struct Book {
-    connections: HashMap<u64, Entry>,
-    addresses: HashMap<IpAddr, usize>,
-}
-
-/// How a connection is reached from outside its task.
-pub(crate) struct Entry {
-    pub(crate) watch: Arc<Watch>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) wake: Wake,
-}
-
-/// How a task that waits for its peer is woken.
-pub(crate) enum Wake {
-    /// By ending the stream.
-    Stream(Arc<packhorse_endpoint::AsyncSocket>),
-    /// By ending the session: the socket's own task does it.
-    Session(tokio::sync::mpsc::UnboundedSender<u64>),
-    /// It is told with the task's next look: TLS keeps its socket to itself.
-    Notify(Arc<tokio::sync::Notify>),
-}
-
-impl<H: Handler> House<H> {
-    fn new(framing: Framing, limits: Limits, observer: Observer, handler: H) -> Arc<Self> {
-        Arc::new(Self {
-            room: Arc::new(Semaphore::new(
-                limits.connections.min(Semaphore::MAX_PERMITS),
-            )),
-            framing,
-            limits,
-            clock: Clock::new(),
-            handler,
-            observer,
-            numbers: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
-            cut_off: AtomicU64::new(0),
-            running: AtomicUsize::new(0),
-            draining: false.into(),
-            book: Mutex::default(),
-        })
-    }
-
-    pub(crate) fn tell(&self, event: Event) {
-        (self.observer)(event);
-    }
-
-    pub(crate) fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Counts a peer's address, unless it has as many connections as it may.
-    pub(crate) fn admit(&self, ip: Option<IpAddr>) -> Result<(), usize> {
-        let Some(ip) = ip else { return Ok(()) };
-        let mut book = self.book();
-        let count = book.addresses.entry(ip).or_default();
-        if *count >= self.limits.per_address {
-            return Err(*count);
-        }
-        *count += 1;
-        Ok(())
-    }
-
-    pub(crate) fn dismiss(&self, ip: Option<IpAddr>) {
-        let Some(ip) = ip else { return };
-        let mut book = self.book();
-        if let Some(count) = book.addresses.get_mut(&ip) {
-            *count -= 1;
-            if *count == 0 {
-                book.addresses.remove(&ip);
-            }
-        }
-    }
-
-    /// Runs the handler on a connection, from its arrival to its record.
-    pub(crate) async fn run(
-        &self,
-        mut connection: Connection,
-        entry: Entry,
-        dropped: Arc<AtomicU64>,
-    ) {
-        let number = connection.peer().number;
-        let watch = Arc::clone(&entry.watch);
-        let notify = match &entry.wake {
-            Wake::Notify(notify) => Some(Arc::clone(notify)),
-            _ => None,
-        };
-        self.book().connections.insert(number, entry);
-        self.running.fetch_add(1, Ordering::Relaxed);
-        self.tell(Event::Arrived(connection.peer().clone()));
-        if self.draining.load(Ordering::Acquire) {
-            self.drain();
-        }
-        let start = Instant::now();
-        let mut leaving = Leaving {
-            house: self,
-            connection: &mut connection,
-            start,
-            dropped,
-            end: None,
-        };
-        let handled = leaving.house.handler.handle(leaving.connection);
-        let outcome = match notify {
-            None => handled.await,
-            Some(notify) => tokio::select! {
-                outcome = handled => outcome,
-                () = notify.notified() => Err(ConnectionError::from(watch.cause().unwrap_or(Cause::Drain)).into()),
-            },
-        };
-        let outcome = match outcome {
-            // What the handler fed and did not flush still goes out.
-            Ok(()) => leaving.connection.close().await.map_err(HandlerError::from),
-            error => error,
-        };
-        leaving.end = Some(match watch.cause() {
-            Some(Cause::Drain) if outcome.is_ok() => End::Drained,
-            Some(Cause::Idle) => End::Idle,
-            Some(Cause::Slow) => End::Slow,
-            _ => End::of(outcome, leaving.connection.first_to_finish()),
-        });
-    }
-
-    fn book(&self) -> std::sync::MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn connections(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
-    }
-
-    fn served(&self) -> Served {
-        Served {
-            connections: self.ended.load(Ordering::Relaxed),
-            cut_off: self.cut_off.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Lets every connection finish what it has received, and no more.
-    fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        for (number, entry) in &self.book().connections {
-            entry.end(*number, Cause::Drain);
-        }
-    }
-
-    /// Ends the connections whose time is over.
-    fn end_overdue(&self) {
-        let now = self.clock.set();
-        for (number, entry) in &self.book().connections {
-            if let Some(cause) = entry.watch.overdue(now, entry.idle, self.limits.message) {
-                entry.end(*number, cause);
-            }
-        }
-    }
-}
-
-impl Entry {
-    fn end(&self, number: u64, cause: Cause) {
-        self.watch.end(cause);
-        match &self.wake {
-            Wake::Stream(socket) => hush(
-                socket,
-                match cause {
-                    Cause::Drain => Direction::Receive,
-                    Cause::Idle | Cause::Slow => Direction::Both,
-                },
-            ),
-            Wake::Session(ending) => drop(ending.send(number)),
-            Wake::Notify(notify) => notify.notify_one(),
-        }
-    }
-}
-
-/// Writes the record when a connection's task ends, and when it is dropped.
-struct Leaving<'a, H: Handler> {
-    house: &'a House<H>,
-    connection: &'a mut Connection,
-    start: Instant,
-    dropped: Arc<AtomicU64>,
-    end: Option<End>,
-}
-
-impl<H: Handler> Drop for Leaving<'_, H> {
-    fn drop(&mut self) {
-        let house = self.house;
-        let peer = self.connection.peer().clone();
-        house.book().connections.remove(&peer.number);
-        house.running.fetch_sub(1, Ordering::Relaxed);
-        house.ended.fetch_add(1, Ordering::Relaxed);
-        let end = self.end.take().unwrap_or(End::CutOff);
-        if matches!(end, End::CutOff) {
-            house.cut_off.fetch_add(1, Ordering::Relaxed);
-        }
-        house.tell(Event::Ended(Box::new(Record {
-            received: self.connection.received(),
-            sent: self.connection.sent(),
-            dropped: self.dropped.load(Ordering::Relaxed),
-            duration: self.start.elapsed(),
-            peer,
-            end,
-        })));
-    }
-}
-
-/// Looks at the clock, and at who is late, often enough for the shortest deadline.
-async fn sweep<H: Handler>(house: Arc<House<H>>) {
-    let deadlines = [house.limits.idle, house.limits.message, Some(SESSION_IDLE)];
-    let shortest = deadlines
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(SESSION_IDLE);
-    let period = (shortest / 8).clamp(Duration::from_millis(10), Duration::from_millis(500));
-    let mut ticks = tokio::time::interval(period);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        house.end_overdue();
     }
 }

@@ -6,22 +6,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use packhorse_endpoint::{Address, AsyncSocket, Bound, Kind, Packet};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, watch as signal};
+use tokio::sync::{Semaphore, mpsc, watch as signal};
 use tokio::task::JoinSet;
 
 use crate::connection::Connection;
 use crate::event::{Event, Refusal};
 use crate::handler::Handler;
+use crate::house::{Arrival, House};
 use crate::peer::Peer;
 use crate::receiver::{Datagram, Source};
 use crate::room;
 use crate::sender::Sink;
-use crate::server::{self, Entry, House, Phase, SESSION_IDLE, Wake};
+use crate::server::{self, Phase, SESSION_IDLE};
 use crate::watch::Watch;
 
 /// Datagrams that wait for a handler that is behind. Further ones are dropped and counted, as the
 /// kernel does with a full receive buffer.
 const QUEUE: usize = 64;
+
+/// Bytes of datagrams that wait for all handlers of a socket.
+const QUEUES: usize = 64 << 20;
 
 struct Session {
     number: u64,
@@ -36,8 +40,10 @@ struct Table<H> {
     kind: Kind,
     local: Address,
     sessions: HashMap<Address, Session>,
-    running: JoinSet<(Address, u64)>,
-    ending: mpsc::UnboundedSender<u64>,
+    running: JoinSet<()>,
+    /// Room for datagrams that wait.
+    waiting: Arc<Semaphore>,
+    gone: mpsc::UnboundedSender<(Address, u64)>,
 }
 
 /// Hands datagrams to the sessions of their senders until told to stop, then lets these finish.
@@ -46,7 +52,7 @@ pub(crate) async fn run<H: Handler>(
     bound: Bound,
     mut phases: signal::Receiver<Phase>,
 ) {
-    let (ending, mut ended) = mpsc::unbounded_channel();
+    let (gone, mut ended) = mpsc::unbounded_channel();
     let Bound {
         socket,
         kind,
@@ -60,7 +66,8 @@ pub(crate) async fn run<H: Handler>(
         local,
         sessions: HashMap::new(),
         running: JoinSet::new(),
-        ending,
+        waiting: Arc::new(Semaphore::new(QUEUES)),
+        gone,
     };
     let socket = Arc::clone(&table.socket);
     loop {
@@ -70,12 +77,8 @@ pub(crate) async fn run<H: Handler>(
                     table.deliver(from, datagram);
                 }
             }
-            Some(done) = table.running.join_next() => {
-                if let Ok((address, number)) = done {
-                    table.forget(&address, number);
-                }
-            }
-            Some(number) = ended.recv() => table.end(number),
+            Some((address, number)) = ended.recv() => table.forget(&address, number),
+            Some(_) = table.running.join_next() => {}
             _ = phases.wait_for(|phase| *phase != Phase::Serve) => break,
         }
     }
@@ -97,9 +100,18 @@ async fn receive(socket: &AsyncSocket) -> Option<(Address, Datagram)> {
 }
 
 impl<H: Handler> Table<H> {
-    fn deliver(&mut self, from: Address, datagram: Datagram) {
+    fn deliver(&mut self, from: Address, mut datagram: Datagram) {
+        // An empty one takes room as well.
+        let length = u32::try_from(datagram.payload.len().max(1)).unwrap_or(u32::MAX);
+        datagram.room = Arc::clone(&self.waiting)
+            .try_acquire_many_owned(length)
+            .ok();
         let datagram = match self.sessions.get(&from) {
             None => datagram,
+            Some(session) if datagram.room.is_none() => {
+                session.dropped.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
             Some(session) => match session.datagrams.try_send(datagram) {
                 Ok(()) => return,
                 Err(TrySendError::Full(_)) => {
@@ -131,15 +143,15 @@ impl<H: Handler> Table<H> {
             });
             None
         };
-        let Ok(permit) = Arc::clone(&house.room).try_acquire_owned() else {
+        let Ok(room) = Arc::clone(&house.room).try_acquire_owned() else {
             return refuse(Refusal::TooManySessions(house.limits.connections));
         };
-        let ip = peer.ip();
-        if let Err(count) = house.admit(ip) {
-            return refuse(Refusal::TooManyFromAddress(count));
-        }
+        let place = match house.admit(peer.ip(), room) {
+            Ok(place) => place,
+            Err(count) => return refuse(Refusal::TooManyFromAddress(count)),
+        };
         let (datagrams, source) = mpsc::channel(QUEUE);
-        let watch = Watch::new(&house.clock);
+        let watch = Watch::new();
         let number = peer.number;
         let dropped = Arc::new(AtomicU64::new(0));
         let connection = Connection::new(
@@ -149,17 +161,17 @@ impl<H: Handler> Table<H> {
             &house.framing,
             Some(Arc::clone(&watch)),
         );
-        let entry = Entry {
+        let arrival = Arrival {
+            connection,
             watch,
             idle: Some(house.limits.idle.unwrap_or(SESSION_IDLE)),
-            wake: Wake::Session(self.ending.clone()),
+            dropped: Arc::clone(&dropped),
         };
-        let (address, counted) = (from.clone(), Arc::clone(&dropped));
+        let gone = Gone(self.gone.clone(), Some((from.clone(), number)));
         self.running.spawn(async move {
-            house.run(connection, entry, counted).await;
-            house.dismiss(ip);
-            drop(permit);
-            (address, number)
+            house.run(arrival).await;
+            drop(gone);
+            drop(place);
         });
         Some(Session {
             number,
@@ -178,9 +190,19 @@ impl<H: Handler> Table<H> {
             self.sessions.remove(address);
         }
     }
+}
 
-    /// The handler is told that no more comes.
-    fn end(&mut self, number: u64) {
-        self.sessions.retain(|_, session| session.number != number);
+/// Tells the table that a session is over, however its task ended.
+struct Gone(
+    mpsc::UnboundedSender<(Address, u64)>,
+    Option<(Address, u64)>,
+);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        if let Some(session) = self.1.take() {
+            // A table that is gone itself needs no telling.
+            let _ = self.0.send(session);
+        }
     }
 }

@@ -1,36 +1,14 @@
-//! What a server knows of a connection while its handler runs: when it last moved, and why it ends.
+//! What a server knows of a connection while its handler runs: whether it moves, and why it ends.
+//!
+//! The connection only leaves marks here, for the price of a store. The server looks at them from time to
+//! time, and it alone reads a clock.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-
-/// A clock that is set from time to time, and read for the price of a load.
-#[derive(Debug)]
-pub(crate) struct Clock {
-    start: Instant,
-    /// Milliseconds since the start; never 0, which stands for "not at all".
-    now: AtomicU32,
-}
-
-impl Clock {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            start: Instant::now(),
-            now: AtomicU32::new(1),
-        })
-    }
-
-    pub(crate) fn set(&self) -> u32 {
-        let elapsed = u32::try_from(self.start.elapsed().as_millis()).unwrap_or(u32::MAX);
-        let now = elapsed.saturating_add(1);
-        self.now.store(now, Ordering::Relaxed);
-        now
-    }
-
-    fn read(&self) -> u32 {
-        self.now.load(Ordering::Relaxed)
-    }
-}
 
 /// Why the server ends a connection whose handler still runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,49 +22,55 @@ pub(crate) enum Cause {
     Drain = 3,
 }
 
-/// One connection, seen from outside.
-#[derive(Debug)]
+/// One connection, as it and its server see it.
+#[derive(Debug, Default)]
 pub(crate) struct Watch {
-    clock: Arc<Clock>,
-    last: AtomicU32,
-    /// When the message that is now on its way began; 0: there is none.
-    begun: AtomicU32,
+    /// Bytes moved since the server looked.
+    moved: AtomicBool,
+    /// A message is under way.
+    begun: AtomicBool,
+    /// Messages that got whole: tells the one under way from the one of the last look.
+    whole: AtomicU32,
     cause: AtomicU8,
+    cut: AtomicBool,
+    wakers: Mutex<Wakers>,
+}
+
+/// Who hears of an end: the task that serves the connection, and whoever receives, which may be another
+/// future within that task.
+#[derive(Debug, Default)]
+struct Wakers {
+    task: Option<Waker>,
+    receiver: Option<Waker>,
 }
 
 impl Watch {
-    pub(crate) fn new(clock: &Arc<Clock>) -> Arc<Self> {
-        Arc::new(Self {
-            last: AtomicU32::new(clock.read()),
-            begun: AtomicU32::new(0),
-            cause: AtomicU8::new(0),
-            clock: Arc::clone(clock),
-        })
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
     }
 
     /// Bytes moved.
     pub(crate) fn moved(&self) {
-        self.last.store(self.clock.read(), Ordering::Relaxed);
+        self.moved.store(true, Ordering::Relaxed);
     }
 
     /// The message that is received now is not whole yet.
     pub(crate) fn begin_message(&self) {
-        if self.begun.load(Ordering::Relaxed) == 0 {
-            self.begun.store(self.clock.read(), Ordering::Relaxed);
-        }
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     /// No message is under way.
     pub(crate) fn end_message(&self) {
-        self.begun.store(0, Ordering::Relaxed);
+        self.begun.store(false, Ordering::Relaxed);
+        self.whole.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The first cause stays.
+    /// Tells the receiver that the connection ends, and why. The first cause stays.
     pub(crate) fn end(&self, cause: Cause) {
-        let none = (0, cause as u8);
         let _ = self
             .cause
-            .compare_exchange(none.0, none.1, Ordering::AcqRel, Ordering::Relaxed);
+            .compare_exchange(0, cause as u8, Ordering::AcqRel, Ordering::Acquire);
+        self.wake();
     }
 
     pub(crate) fn cause(&self) -> Option<Cause> {
@@ -98,21 +82,175 @@ impl Watch {
         }
     }
 
-    /// What a look at the clock says of this connection.
-    pub(crate) fn overdue(
-        &self,
-        now: u32,
-        idle: Option<Duration>,
-        message: Option<Duration>,
-    ) -> Option<Cause> {
-        let over = |since: u32, limit: Option<Duration>| {
-            let waited = Duration::from_millis(now.saturating_sub(since).into());
-            limit.is_some_and(|limit| waited > limit)
-        };
-        let begun = self.begun.load(Ordering::Relaxed);
-        if begun != 0 && over(begun, message) {
-            return Some(Cause::Slow);
+    /// The handler did not heed the end: it is dropped where it is.
+    fn cut(&self) {
+        self.cut.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    fn wake(&self) {
+        let wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        for waker in [&wakers.task, &wakers.receiver].into_iter().flatten() {
+            waker.wake_by_ref();
         }
-        over(self.last.load(Ordering::Relaxed), idle).then_some(Cause::Idle)
+    }
+
+    fn hear(&self, choose: impl FnOnce(&mut Wakers) -> &mut Option<Waker>, waker: &Waker) {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = choose(&mut wakers);
+        if !place.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *place = Some(waker.clone());
+        }
+    }
+
+    /// Runs a handler. `None`: it was cut.
+    pub(crate) async fn unless_cut<T>(&self, handled: impl Future<Output = T>) -> Option<T> {
+        let mut handled = pin!(handled);
+        poll_fn(|context| {
+            // The waker before the look, so that no cut is between them.
+            self.hear(|wakers| &mut wakers.task, context.waker());
+            match handled.as_mut().poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending if self.cut.load(Ordering::Acquire) => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Waits for something to receive. `None`: there is nothing, and the server ends the connection.
+pub(crate) async fn unless_ended<T>(
+    watch: Option<&Watch>,
+    something: impl Future<Output = T>,
+) -> Option<T> {
+    let Some(watch) = watch else {
+        return Some(something.await);
+    };
+    let mut something = pin!(something);
+    poll_fn(|context| {
+        if let Poll::Ready(something) = something.as_mut().poll(context) {
+            return Poll::Ready(Some(something));
+        }
+        // The waker before the look, so that no end is between them.
+        watch.hear(|wakers| &mut wakers.receiver, context.waker());
+        match watch.cause() {
+            Some(_) => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// How long a connection may do nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Deadlines {
+    /// Without a byte in either direction.
+    pub(crate) idle: Option<Duration>,
+    /// From a message's first byte to its last.
+    pub(crate) message: Option<Duration>,
+}
+
+/// What the server saw of a connection, each time it looked. What happened between two looks counts from
+/// the second: no deadline is ever early.
+#[derive(Debug)]
+pub(crate) struct Looks {
+    watch: Arc<Watch>,
+    deadlines: Deadlines,
+    moved: Instant,
+    /// Since when the message that follows so many whole ones is under way.
+    begun: Option<(u32, Instant)>,
+}
+
+impl Looks {
+    pub(crate) fn new(watch: Arc<Watch>, deadlines: Deadlines) -> Self {
+        Self {
+            watch,
+            deadlines,
+            moved: Instant::now(),
+            begun: None,
+        }
+    }
+
+    pub(crate) fn drain(&self) {
+        self.watch.end(Cause::Drain);
+    }
+
+    /// Looks, and ends a connection whose time is over: first by telling its receiver, and the next time
+    /// by dropping its handler.
+    pub(crate) fn look(&mut self, now: Instant) {
+        let overdue = self.overdue(now);
+        match (self.watch.cause(), overdue) {
+            (None, Some(cause)) => self.watch.end(cause),
+            (Some(Cause::Idle | Cause::Slow), _) => self.watch.cut(),
+            _ => {}
+        }
+    }
+
+    fn overdue(&mut self, now: Instant) -> Option<Cause> {
+        let over = |since: Instant, limit: Option<Duration>| {
+            limit.is_some_and(|limit| now.saturating_duration_since(since) > limit)
+        };
+        if self.watch.moved.swap(false, Ordering::Relaxed) {
+            self.moved = now;
+        }
+        let whole = self.watch.whole.load(Ordering::Relaxed);
+        self.begun = match (self.watch.begun.load(Ordering::Relaxed), self.begun) {
+            (false, _) => None,
+            (true, Some((before, since))) if before == whole => Some((before, since)),
+            (true, _) => Some((whole, now)),
+        };
+        match self.begun {
+            Some((_, since)) if over(since, self.deadlines.message) => Some(Cause::Slow),
+            _ => over(self.moved, self.deadlines.idle).then_some(Cause::Idle),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(idle: u64, message: u64) -> (Arc<Watch>, Looks, Instant) {
+        let watch = Watch::new();
+        let deadlines = Deadlines {
+            idle: Some(Duration::from_secs(idle)),
+            message: Some(Duration::from_secs(message)),
+        };
+        let looks = Looks::new(Arc::clone(&watch), deadlines);
+        let start = looks.moved;
+        (watch, looks, start)
+    }
+
+    #[test]
+    fn what_moves_is_not_idle() {
+        let (watch, mut looks, start) = looks(10, 100);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        watch.moved();
+        looks.look(at(9));
+        looks.look(at(19));
+        assert_eq!(watch.cause(), None);
+        looks.look(at(20));
+        assert_eq!(watch.cause(), Some(Cause::Idle));
+        assert!(!watch.cut.load(Ordering::Acquire));
+        looks.look(at(21));
+        assert!(watch.cut.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn one_message_is_slow_and_many_are_not() {
+        let (watch, mut looks, start) = looks(100, 10);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for second in 0..30 {
+            watch.begin_message();
+            looks.look(at(second));
+            watch.end_message();
+            watch.begin_message();
+        }
+        assert_eq!(watch.cause(), None);
+        looks.look(at(30));
+        watch.moved();
+        looks.look(at(41));
+        assert_eq!(watch.cause(), Some(Cause::Slow));
     }
 }

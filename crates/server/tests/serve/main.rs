@@ -1,81 +1,20 @@
-//! A server of every kind, its limits, and how its connections end. The peers are plain std sockets.
+//! A server of every kind, its limits, and how its connections end. The peers are plain sockets of std,
+//! and the endpoint crate's where std has none.
+
+mod ends;
+mod handlers;
+mod kinds;
+mod limits;
+mod running;
 
 use std::io::{Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Shutdown, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use packhorse_endpoint::{Endpoint, bind};
-use packhorse_server::{Builtin, End, Event, Framing, Limits, Record, Refusal, Server};
-use tokio::sync::{mpsc, oneshot};
+use packhorse_server::{End, Limits, Refusal};
 
-/// A server that runs in the background, and what it tells.
-struct Running {
-    address: SocketAddr,
-    events: mpsc::UnboundedReceiver<Event>,
-    stop: Option<oneshot::Sender<()>>,
-    served: tokio::task::JoinHandle<packhorse_server::Served>,
-}
-
-async fn serve(endpoint: &str, handler: &str, framing: &str, limits: Limits) -> Running {
-    let endpoint: Endpoint = endpoint.parse().unwrap();
-    let bound = bind(&endpoint).await.unwrap();
-    let address = bound[0].local.inet().unwrap();
-    let (sender, events) = mpsc::unbounded_channel();
-    let framing = Framing {
-        spec: framing.parse().unwrap(),
-        ..Framing::default()
-    };
-    let server = Server::new(bound)
-        .framing(framing)
-        .limits(limits)
-        .observer(move |event| drop(sender.send(event)));
-    let handler: Builtin = handler.parse().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(server.serve(handler, async move { drop(stopped.await) }));
-    Running {
-        address,
-        events,
-        stop: Some(stop),
-        served,
-    }
-}
-
-impl Running {
-    async fn record(&mut self) -> Box<Record> {
-        loop {
-            if let Event::Ended(record) = self.events.recv().await.unwrap() {
-                return record;
-            }
-        }
-    }
-
-    async fn refusal(&mut self) -> Refusal {
-        loop {
-            if let Event::Refused { reason, .. } = self.events.recv().await.unwrap() {
-                return reason;
-            }
-        }
-    }
-
-    async fn stop(&mut self) -> packhorse_server::Served {
-        let _ = self.stop.take().unwrap().send(());
-        (&mut self.served).await.unwrap()
-    }
-}
-
-/// What a blocking peer does, beside the runtime.
-async fn peer<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap()
-}
-
-fn connect(address: SocketAddr) -> TcpStream {
-    let stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
-        .unwrap();
-    stream
-}
+use running::{connect, peer, serve};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn echo_answers_each_framed_message() {
