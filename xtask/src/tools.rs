@@ -23,6 +23,7 @@ const fn debian(program: &'static str, package: &'static str) -> DebianProgram {
 pub(crate) const FOR_TESTS: &[DebianProgram] = &[
     debian("diff", "diffutils"),
     debian("find", "findutils"),
+    debian("openssl", "openssl"),
     debian("python3", "python3"),
     debian("rsync", "rsync"),
     debian("setpriv", "util-linux"),

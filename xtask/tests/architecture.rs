@@ -27,8 +27,6 @@ const ARROWS: &[(&str, &[&str])] = &[
             "packhorse-trust",
             "packhorse-tree",
             "packhorse-endpoint",
-            // The length before the header of the classic formats.
-            "packhorse-frame",
         ],
     ),
     // The words of the manifest (paths, entries, extents), not the protocol.

@@ -7,9 +7,11 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
+use packhorse_endpoint::Endpoint;
 use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 
 use crate::load::args::Load;
+use crate::pack::args::{Calcsize, Pack, Unpack};
 use crate::talk::args::{Connect, Listen};
 
 /// Options that every verb has, below its own.
@@ -57,10 +59,14 @@ pub(crate) enum Verb {
     Recv(Recv),
     Send(Send),
     Verify(Verify),
-    Connect(Connect),
+    Connect(Box<Connect>),
     Listen(Box<Listen>),
     Load(Box<Load>),
+    Pack(Pack),
+    Unpack(Unpack),
+    Calcsize(Calcsize),
     Demo(Demo),
+    Sockopt(Sockopt),
     Completions(Completions),
 }
 
@@ -71,8 +77,14 @@ Examples:
   packhorse recv                         into this directory; prints the command for the other side
   packhorse recv --keep /srv/incoming    one session after the other, each with a code of its own
   packhorse recv --listen 127.0.0.1:0 --events -
+  packhorse recv in --classic --listen 192.0.2.7:9999 --keep
+                                         files from programs that speak a classic format
 
-The code can also come from the environment variable PACKHORSE_CODE.")]
+The code can also come from the environment variable PACKHORSE_CODE.
+
+Classic formats (a length, a JSON header with file_name and file_size or with md5 and new_file_name
+besides, the content) have neither secrecy nor authentication: whoever reaches the address can store
+files, and nothing is received that way unless --classic is said.")]
 pub(crate) struct Recv {
     /// Where trees land; made where it does not exist
     #[arg(default_value = ".")]
@@ -90,6 +102,12 @@ pub(crate) struct Recv {
     #[arg(long, value_name = "SCOPE", num_args = 0..=1, require_equals = true,
           default_missing_value = "loopback", conflicts_with = "code_file")]
     pub(crate) insecure: Option<Insecure>,
+    /// Take files in the classic formats, from any number of clients at once: no secrecy, no
+    /// authentication. On loopback unless --listen says otherwise. With =also: beside packhorse's own
+    /// protocol, on its port
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true,
+          default_missing_value = "only")]
+    pub(crate) classic: Option<Classic>,
     /// Keep files that are already there instead of replacing them
     #[arg(long)]
     pub(crate) keep_existing: bool,
@@ -106,6 +124,24 @@ pub(crate) enum Insecure {
     Anywhere,
 }
 
+/// What a receiver of classic formats takes besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Classic {
+    /// Nothing else
+    Only,
+    /// Sessions of packhorse's own protocol as well
+    Also,
+}
+
+/// The classic format that a sender speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClassicFormat {
+    /// The header tells name and size
+    Size,
+    /// The header tells the content's MD5 as well
+    Md5,
+}
+
 /// Send files and directories to a receiver
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
@@ -114,9 +150,13 @@ Examples:
   packhorse send photos/ notes.txt nas:9000  what it holds, and a file
   packhorse send photos ph://nas.local/2026/summer
   pg_dump shop | packhorse send - nas.local --name shop.sql
+  packhorse send --classic md5 film.mkv 192.0.2.7:8080 --name holiday.mkv
 
 The code is asked for on the terminal. It can also come from --code-file, or from
-the environment variable PACKHORSE_CODE.")]
+the environment variable PACKHORSE_CODE.
+
+A classic format carries one file without secrecy or authentication, and its receiver does not answer:
+that everything was handed over is all that the sender can know.")]
 pub(crate) struct Send {
     /// Files, directories and links to send; '-' is standard input
     #[arg(required = true, value_name = "PATH")]
@@ -130,6 +170,10 @@ pub(crate) struct Send {
     /// No encryption, no authentication: for a receiver that runs with --insecure
     #[arg(long, conflicts_with = "code_file")]
     pub(crate) insecure: bool,
+    /// Send one file in a classic format: no secrecy, no authentication, no answer
+    #[arg(long, value_name = "FORMAT",
+          conflicts_with_all = ["code_file", "insecure", "dry_run", "receipt"])]
+    pub(crate) classic: Option<ClassicFormat>,
     /// List what would go, and connect to nobody
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -186,6 +230,35 @@ pub(crate) struct Demo {
     /// The tree to send; default: the working directory
     #[arg(long)]
     pub(crate) path: Option<PathBuf>,
+}
+
+/// Open a socket and show what its options really are
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Shows each option as it was asked for and as the kernel granted it, the names of both ends, and for
+TCP what the kernel knows of the connection. What is asked for stands behind the '?':
+
+  nodelay  sndbuf=SIZE  rcvbuf=SIZE  reuseaddr  reuseport  backlog=N  ttl=N  tos=N  mark=N
+  bind=ADDR  congestion=NAME  keepalive=TIME  timeout=TIME  v6only  hdrincl
+  ca=FILE  pin=sha256:…  cert=FILE  key=FILE
+
+Exit code 0: every option is in force; 1: one that was asked for is not.
+
+Examples:
+  packhorse sockopt 'tcp://nas.local:80?nodelay&sndbuf=1M'
+  packhorse sockopt --listen 'tcp://:9090?backlog=128'
+  packhorse sockopt --json udp://192.0.2.1:53")]
+pub(crate) struct Sockopt {
+    /// tcp://HOST:PORT, udp://…, tls://…, unix:PATH, unix:@NAME, unixgram:PATH, seqpacket:PATH,
+    /// icmp://HOST, raw://HOST/PROTOCOL or rdm://HOST:PORT
+    #[arg(value_name = "ENDPOINT")]
+    pub(crate) endpoint: Endpoint,
+    /// Wait there for peers instead of connecting
+    #[arg(long)]
+    pub(crate) listen: bool,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Print a completion script for a shell
@@ -299,6 +372,22 @@ mod tests {
         );
         let both = refused("packhorse recv --insecure --code-file x");
         assert_eq!(both, ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn classic_is_off_unless_asked_for() {
+        assert_eq!(recv("packhorse recv").classic, None);
+        let only = recv("packhorse recv --classic in");
+        assert_eq!(only.classic, Some(Classic::Only));
+        assert_eq!(only.dir, PathBuf::from("in"));
+        let also = recv("packhorse recv --classic=also");
+        assert_eq!(also.classic, Some(Classic::Also));
+        let md5 = send("packhorse send --classic md5 a nas:80 --name b");
+        assert_eq!(md5.classic, Some(ClassicFormat::Md5));
+        for other in ["--receipt r", "--insecure", "--dry-run", "--code-file c"] {
+            let line = format!("packhorse send --classic size a nas:80 {other}");
+            assert_eq!(refused(&line), ErrorKind::ArgumentConflict, "{other}");
+        }
     }
 
     #[test]

@@ -122,6 +122,7 @@ fn receive_options(directory: PathBuf, code: Code) -> ReceiveOptions {
         sessions: Sessions::One,
         existing: Existing::Replace,
         limits: Limits::default(),
+        classic: None,
     }
 }
 

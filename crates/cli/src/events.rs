@@ -180,6 +180,7 @@ impl Events {
             }
             Event::Failed { path, message } => self.line("failed", Failed { path, message }),
             Event::Done(receipt) => self.line("done", Totals::of(receipt)),
+            Event::Classic(event) => self.classic(event),
             // The enum may grow before this program knows what to say of it.
             _ => {}
         }
@@ -258,5 +259,6 @@ fn progress_fields(progress: &Progress) -> ProgressFields<'_> {
     }
 }
 
+mod classic;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,14 @@
 //! packhorse: moves directory trees between machines: encrypted, verified, landing whole.
 
 mod args;
+mod classic;
 mod code;
 mod completions;
 mod demo;
 mod events;
 mod json;
 mod load;
+mod pack;
 mod progress;
 mod receipt_output;
 mod receipt_text;
@@ -15,6 +17,7 @@ mod report;
 mod run;
 mod runtime;
 mod send;
+mod sockopt;
 mod talk;
 mod terminal;
 mod ui;

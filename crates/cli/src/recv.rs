@@ -3,18 +3,22 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
+use packhorse_transfer::classic::ClassicLimits;
 use packhorse_transfer::{
     CodeReason, DEFAULT_PORT, Escaped, Event, Existing, Limits, ReceiveOptions, ReceiveSecurity,
     Sessions, local_addresses, receive,
 };
 
-use crate::args::{Insecure, Recv};
+use crate::args::{Classic, Insecure, Recv};
 use crate::report::{Exit, Failure, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
-use crate::{code, runtime};
+use crate::{classic, code, runtime};
 
 pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
+    if args.classic == Some(Classic::Only) {
+        return classic::recv(ui, args);
+    }
     let security = match args.insecure {
         Some(Insecure::Loopback) => ReceiveSecurity::Insecure,
         Some(Insecure::Anywhere) => ReceiveSecurity::InsecureAnywhere,
@@ -24,26 +28,35 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         },
     };
     let watcher = Watcher::new(ui, &args.records)?;
-    let invitation = Invitation::new(ui, &args.dir, &security);
+    let invitation = Invitation::new(ui, &args, &security);
     let options = ReceiveOptions {
-        directory: args.dir,
+        directory: args.dir.clone(),
         listen: args.listen,
         security,
-        sessions: if args.keep {
-            Sessions::Many
-        } else {
-            Sessions::One
-        },
-        existing: if args.keep_existing {
-            Existing::Keep
-        } else {
-            Existing::Replace
-        },
+        sessions: sessions(&args),
+        existing: existing(&args),
         limits: Limits::default(),
+        classic: args.classic.map(|_| ClassicLimits::default()),
     };
     let observer = watcher.observer(move |event| invitation.show(event));
     let result = runtime::transfer(ui, |cancel| receive(options, observer, cancel))?;
     watcher.finish(result)
+}
+
+pub(crate) fn sessions(args: &Recv) -> Sessions {
+    if args.keep {
+        Sessions::Many
+    } else {
+        Sessions::One
+    }
+}
+
+pub(crate) fn existing(args: &Recv) -> Existing {
+    if args.keep_existing {
+        Existing::Keep
+    } else {
+        Existing::Replace
+    }
 }
 
 /// What a person needs to know to send here.
@@ -51,6 +64,7 @@ struct Invitation {
     ui: Ui,
     directory: String,
     kind: Kind,
+    classic: Option<Classic>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,11 +75,11 @@ enum Kind {
 }
 
 impl Invitation {
-    fn new(ui: &Ui, directory: &Path, security: &ReceiveSecurity) -> Self {
-        let absolute = std::path::absolute(directory);
+    fn new(ui: &Ui, args: &Recv, security: &ReceiveSecurity) -> Self {
         Self {
             ui: ui.clone(),
-            directory: shown(absolute.as_deref().unwrap_or(directory)),
+            directory: absolute(&args.dir),
+            classic: args.classic,
             kind: match security {
                 ReceiveSecurity::Generate => Kind::NewCode,
                 ReceiveSecurity::Given(_) => Kind::GivenCode,
@@ -105,7 +119,19 @@ impl Invitation {
             Kind::Insecure => ui
                 .warn("no encryption and no authentication: whoever reaches this address can send"),
         }
+        if self.classic.is_some() {
+            classic::warn(ui);
+        }
     }
+}
+
+/// A directory as a person finds it from anywhere.
+pub(crate) fn absolute(directory: &Path) -> String {
+    shown(
+        std::path::absolute(directory)
+            .as_deref()
+            .unwrap_or(directory),
+    )
 }
 
 /// The exact command for the other side.
@@ -115,14 +141,18 @@ fn command(address: SocketAddr, kind: Kind) -> String {
     } else {
         ""
     };
-    let to = match (address, address.port()) {
+    format!("packhorse send {insecure}PATH... {}", destination(address))
+}
+
+/// The shortest that names this address on a command line.
+pub(crate) fn destination(address: SocketAddr) -> String {
+    match (address, address.port()) {
         (SocketAddr::V4(address), DEFAULT_PORT) => address.ip().to_string(),
         (SocketAddr::V6(address), DEFAULT_PORT) if address.scope_id() == 0 => {
             format!("[{}]", address.ip())
         }
         _ => address.to_string(),
-    };
-    format!("packhorse send {insecure}PATH... {to}")
+    }
 }
 
 #[cfg(test)]

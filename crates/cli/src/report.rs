@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::io;
 use std::path::Path;
 
+use packhorse_endpoint::{Fault, OpenError};
 use packhorse_transfer::{Error, ErrorClass, Escaped};
 
 use crate::ui::Ui;
@@ -134,6 +135,28 @@ impl From<Error> for Failure {
             what: chain(&error),
             consequence: Some(error.consequence().to_owned()),
             hint: error.hint(),
+        }
+    }
+}
+
+impl From<Fault> for Exit {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Usage => Self::Usage,
+            Fault::Network => Self::Network,
+            Fault::Untrusted => Self::Refused,
+            Fault::Local => Self::Local,
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self {
+            exit: error.fault().into(),
+            what: Escaped(chain(&error).as_bytes()).to_string(),
+            consequence: Some("nothing was sent or received".to_owned()),
+            hint: error.advice(),
         }
     }
 }

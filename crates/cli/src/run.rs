@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, load, recv, send, talk, verify};
+use crate::{completions, demo, load, pack, recv, send, sockopt, talk, verify};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -26,8 +26,12 @@ pub(crate) fn main() -> ExitCode {
         Verb::Verify(verify) => verify::run(&ui, &verify),
         Verb::Connect(connect) => talk::connect::run(&ui, &connect),
         Verb::Listen(listen) => talk::listen::run(&ui, &listen),
+        Verb::Pack(args) => pack::pack(&ui, &args),
+        Verb::Unpack(args) => pack::unpack(&ui, &args),
+        Verb::Calcsize(args) => pack::calcsize(&ui, &args),
         Verb::Load(load) => load::run(&ui, &load),
         Verb::Demo(demo) => demo::run(&ui, demo),
+        Verb::Sockopt(sockopt) => sockopt::run(&ui, &sockopt),
         Verb::Completions(completions) => completions::run(&ui, completions.shell),
     };
     let exit = result.unwrap_or_else(|failure| report(&ui, &failure));

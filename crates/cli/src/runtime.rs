@@ -43,14 +43,18 @@ pub(crate) fn interruptible<T: Send + 'static>(
     .ok_or_else(Failure::interrupted)
 }
 
-/// Runs `work` to its end; `None`: Ctrl-C or SIGTERM came before it.
-pub(crate) fn until_interrupted<F: Future>(work: F) -> Result<Option<F::Output>, Failure> {
+/// Waits for `future`, or for Ctrl-C or SIGTERM: what it holds is then cleaned up.
+pub(crate) fn until_interrupted<F: Future>(future: F) -> Result<F::Output, Failure> {
     on_runtime(async {
+        let Ok(mut interrupts) = Interrupts::new() else {
+            return Some(future.await);
+        };
         tokio::select! {
-            output = work => Some(output),
-            () = interrupted() => None,
+            output = future => Some(output),
+            () = interrupts.next() => None,
         }
-    })
+    })?
+    .ok_or_else(Failure::interrupted)
 }
 
 /// Runs a server, on as many threads as the machine has processors.

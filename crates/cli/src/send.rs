@@ -12,9 +12,12 @@ use crate::args::Send;
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
-use crate::{code, json, runtime, units};
+use crate::{classic, code, json, runtime, units};
 
 pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
+    if let Some(format) = args.classic {
+        return classic::send(ui, args, format);
+    }
     let sources = sources(&args)?;
     if args.dry_run {
         return dry_run(ui, &sources, args.json);
@@ -71,7 +74,7 @@ fn sources(args: &Send) -> Result<Vec<Source>, Failure> {
     }
 }
 
-fn is_stdin(path: &Path) -> bool {
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use packhorse_transfer::{Entry, Error, Escaped, Event, Observer, Receipt};
 
 use crate::args::Records;
+use crate::classic;
 use crate::events::Events;
 use crate::progress::Display;
 use crate::receipt_output::ReceiptOutput;
@@ -52,7 +53,10 @@ impl Watcher {
                 receipt.event(event);
             }
             // Before `first` speaks, what is drawn of a session that is over must go.
-            if matches!(event, Event::Done(_) | Event::Code { .. }) {
+            if matches!(
+                event,
+                Event::Done(_) | Event::Code { .. } | Event::Classic(_)
+            ) {
                 state.display.clear();
             }
             first(event);
@@ -125,6 +129,9 @@ impl State {
                 protection,
             } => {
                 let (name, protection) = (Escaped(name.as_bytes()), Escaped(protection.as_bytes()));
+                if name.0.is_empty() {
+                    return ui.say(format_args!("Connected with {peer} ({protection})"));
+                }
                 ui.say(format_args!(
                     "Connected with {name} at {peer} ({protection})"
                 ));
@@ -148,6 +155,7 @@ impl State {
                 self.some_failed |= receipt.failed > 0;
                 show_receipt(ui, receipt);
             }
+            Event::Classic(event) => classic::show(ui, event),
             _ => {}
         }
     }

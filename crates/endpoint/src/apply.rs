@@ -6,7 +6,8 @@ use std::time::Duration;
 use socket2::TcpKeepalive;
 
 use crate::endpoint::Kind;
-use crate::options::{OptionName, Options};
+use crate::open::{BACKLOG, Unmet};
+use crate::options::{OptionName, Options, Role};
 use crate::socket::{Family, Socket};
 
 /// An option of a socket as it is now.
@@ -38,13 +39,17 @@ pub enum Verdict {
     Capped,
     /// Something else than was asked for.
     Ignored,
+    /// The kernel said no.
+    Refused,
+    /// packhorse sees to it, and the kernel has no part in it.
+    Ours,
 }
 
 impl Verdict {
     /// Whether who asked got what they asked for.
     #[must_use]
     pub fn is_good(self) -> bool {
-        !matches!(self, Self::Capped | Self::Ignored)
+        !matches!(self, Self::Capped | Self::Ignored | Self::Refused)
     }
 }
 
@@ -75,6 +80,14 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
+    /// The option.
+    #[must_use]
+    pub fn option(&self) -> OptionName {
+        match self {
+            Self::Refused { option, .. } | Self::NotGranted { option, .. } => *option,
+        }
+    }
+
     /// What to do next.
     #[must_use]
     pub fn advice(&self) -> String {
@@ -87,10 +100,13 @@ impl ApplyError {
         match option {
             OptionName::SndBuf => "raise the bound: sysctl net.core.wmem_max".into(),
             OptionName::RcvBuf => "raise the bound: sysctl net.core.rmem_max".into(),
+            OptionName::Backlog => "raise the bound: sysctl net.core.somaxconn".into(),
             OptionName::Congestion => {
                 "see what there is: sysctl net.ipv4.tcp_available_congestion_control".into()
             }
-            OptionName::Mark if denied => "marks need CAP_NET_ADMIN: run it as root".into(),
+            OptionName::Mark if denied => {
+                "marks need CAP_NET_ADMIN or CAP_NET_RAW: run it as root".into()
+            }
             option => format!("leave '{option}' out, or choose another value"),
         }
     }
@@ -121,38 +137,46 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Asks for every option given, and looks whether it is in force.
-    pub(crate) fn apply(self, options: &Options) -> Result<(), ApplyError> {
+    /// Asks for every option given, and looks whether it is in force. Gives those that are not.
+    pub(crate) fn apply(
+        self,
+        options: &Options,
+        unmet: Unmet,
+    ) -> Result<Vec<ApplyError>, ApplyError> {
+        let mut missed = Vec::new();
         for option in ON_SOCKET {
-            let Some(requested) = options.value(option) else {
-                continue;
-            };
-            if let Err(source) = self.set(option, options) {
-                return Err(ApplyError::Refused {
-                    option,
-                    requested,
-                    source,
-                });
-            }
-            let Ok(Some(setting)) = self.setting(option, options) else {
-                continue;
-            };
-            if !setting.verdict.is_good() {
-                let granted = setting.granted;
-                return Err(ApplyError::NotGranted {
-                    option,
-                    requested,
-                    granted,
-                });
+            match (self.demand(option, options), unmet) {
+                (Ok(()), _) => {}
+                (Err(error), Unmet::Tell) => missed.push(error),
+                (Err(error), Unmet::Refuse) => return Err(error),
             }
         }
-        Ok(())
+        Ok(missed)
     }
 
-    /// Every option that this socket has, as it is.
-    pub(crate) fn settings(self, options: &Options) -> Vec<Setting> {
-        let settings = ON_SOCKET.map(|option| self.setting(option, options).ok().flatten());
-        settings.into_iter().flatten().collect()
+    /// Asks for one option, if it is given.
+    fn demand(self, option: OptionName, options: &Options) -> Result<(), ApplyError> {
+        let Some(requested) = options.value(option) else {
+            return Ok(());
+        };
+        if let Err(source) = self.set(option, options) {
+            return Err(ApplyError::Refused {
+                option,
+                requested,
+                source,
+            });
+        }
+        match self.setting(option, options) {
+            Ok(Some(setting)) if !setting.verdict.is_good() => Err(ApplyError::NotGranted {
+                option,
+                requested,
+                granted: match option {
+                    OptionName::SndBuf | OptionName::RcvBuf => doubled(&setting.granted),
+                    _ => setting.granted,
+                },
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn setting(self, option: OptionName, options: &Options) -> io::Result<Option<Setting>> {
@@ -274,6 +298,111 @@ impl Subject<'_> {
     }
 }
 
+/// Every option that a socket has, as it is, in the order of the documentation, and every one that was
+/// asked for.
+pub(crate) fn settings(
+    subject: Subject<'_>,
+    role: Role,
+    options: &Options,
+    unmet: &[ApplyError],
+) -> Vec<Setting> {
+    let all = OptionName::all();
+    let mut settings: Vec<Setting> = all
+        .filter_map(|option| match subject.setting(option, options) {
+            Ok(Some(setting)) => Some(setting),
+            _ if option == OptionName::Backlog => backlog(subject.kind, role, options),
+            _ => elsewhere(option, subject, options),
+        })
+        .collect();
+    for setting in &mut settings {
+        let refused = unmet.iter().any(|error| {
+            matches!(error, ApplyError::Refused { option, .. } if *option == setting.option)
+        });
+        if refused {
+            setting.verdict = Verdict::Refused;
+        }
+    }
+    settings
+}
+
+/// An option that was asked for and is none that can be read from the socket.
+fn elsewhere(option: OptionName, subject: Subject<'_>, options: &Options) -> Option<Setting> {
+    let requested = options.value(option)?;
+    let (granted, verdict) = match option {
+        OptionName::Bind => {
+            let local = subject.socket.local_name().ok()?;
+            let granted = match (local.inet(), subject.kind.has_port()) {
+                (Some(inet), false) => inet.ip().to_string(),
+                _ => local.to_string(),
+            };
+            (granted, Verdict::Granted)
+        }
+        option if ON_SOCKET.contains(&option) => ("none".to_owned(), Verdict::Ignored),
+        _ => (requested.clone(), Verdict::Ours),
+    };
+    Some(Setting {
+        option,
+        requested: Some(requested),
+        granted,
+        verdict,
+    })
+}
+
+fn backlog(kind: Kind, role: Role, options: &Options) -> Option<Setting> {
+    if role != Role::Listen || !kind.is_connected() {
+        return None;
+    }
+    let asked = options.backlog.unwrap_or(BACKLOG);
+    let most = longest_backlog().unwrap_or(asked);
+    Some(Setting {
+        option: OptionName::Backlog,
+        requested: options.value(OptionName::Backlog),
+        granted: asked.min(most).to_string(),
+        verdict: match options.backlog {
+            None => Verdict::Default,
+            Some(asked) if asked > most => Verdict::Capped,
+            Some(_) => Verdict::Granted,
+        },
+    })
+}
+
+/// listen(2): "If the backlog argument is greater than the value in /proc/sys/net/core/somaxconn, then it
+/// is silently capped to that value."
+pub(crate) fn clipped_backlog(
+    options: &Options,
+    unmet: Unmet,
+) -> Result<Option<ApplyError>, ApplyError> {
+    let (Some(asked), Some(most)) = (options.backlog, longest_backlog()) else {
+        return Ok(None);
+    };
+    if asked <= most {
+        return Ok(None);
+    }
+    let error = ApplyError::NotGranted {
+        option: OptionName::Backlog,
+        requested: asked.to_string(),
+        granted: most.to_string(),
+    };
+    match unmet {
+        Unmet::Refuse => Err(error),
+        Unmet::Tell => Ok(Some(error)),
+    }
+}
+
+/// `None` where the kernel does not tell.
+fn longest_backlog() -> Option<u32> {
+    let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?;
+    text.trim().parse().ok()
+}
+
+/// A buffer's size, and what it is the double of.
+fn doubled(granted: &str) -> String {
+    match granted.parse::<u64>() {
+        Ok(size) => format!("{}, doubled {size}", size / 2),
+        Err(_) => granted.to_owned(),
+    }
+}
+
 fn not_ipv6() -> io::Error {
     io::Error::other("the address is not an IPv6 one")
 }
@@ -283,8 +412,8 @@ fn buffer_verdict(requested: Option<u32>, granted: &str) -> Verdict {
     let granted: u64 = granted.parse().unwrap_or_default();
     match granted {
         granted if granted == requested * 2 => Verdict::Doubled,
-        granted if granted == requested => Verdict::Granted,
         granted if granted > requested * 2 => Verdict::Raised,
+        // Not even where it is what was asked for: half of it is the kernel's own.
         _ => Verdict::Capped,
     }
 }
@@ -312,8 +441,8 @@ mod tests {
         let query =
             "nodelay&sndbuf=64K&rcvbuf=64K&ttl=9&tos=16&keepalive=30s&congestion=cubic&reuseaddr";
         let (socket, options) = tcp(query);
-        subject(&socket).apply(&options).unwrap();
-        let settings = subject(&socket).settings(&options);
+        subject(&socket).apply(&options, Unmet::Refuse).unwrap();
+        let settings = settings(subject(&socket), Role::Connect, &options, &[]);
         let find = |option| settings.iter().find(|s| s.option == option).unwrap();
         let sndbuf = find(OptionName::SndBuf);
         assert_eq!(
@@ -328,7 +457,7 @@ mod tests {
     #[test]
     fn what_the_kernel_caps_or_ignores_is_an_error() {
         let (socket, options) = tcp("sndbuf=1G");
-        let error = subject(&socket).apply(&options).unwrap_err();
+        let error = subject(&socket).apply(&options, Unmet::Refuse).unwrap_err();
         assert!(matches!(
             error,
             ApplyError::NotGranted {
@@ -339,7 +468,7 @@ mod tests {
         assert!(error.advice().contains("net.core.wmem_max"));
         // The two bits of ECN belong to TCP itself.
         let (socket, options) = tcp("tos=3");
-        let error = subject(&socket).apply(&options).unwrap_err();
+        let error = subject(&socket).apply(&options, Unmet::Refuse).unwrap_err();
         assert_eq!(
             error.to_string(),
             "the kernel took tos=3 without a word and set 0"
@@ -349,10 +478,10 @@ mod tests {
     #[test]
     fn what_the_kernel_refuses_is_an_error() {
         let (socket, options) = tcp("congestion=nosuch");
-        let error = subject(&socket).apply(&options).unwrap_err();
+        let error = subject(&socket).apply(&options, Unmet::Refuse).unwrap_err();
         assert!(matches!(error, ApplyError::Refused { .. }), "{error}");
         let (socket, options) = tcp("v6only");
-        let error = subject(&socket).apply(&options).unwrap_err();
+        let error = subject(&socket).apply(&options, Unmet::Refuse).unwrap_err();
         assert_eq!(error.to_string(), "the kernel refuses v6only=on");
     }
 }

@@ -175,7 +175,7 @@ impl Kind {
     pub fn socket_type(self) -> Type {
         match self {
             Self::Tcp | Self::Tls | Self::Unix => Type::Stream,
-            // A ping socket (icmp(7), "IPPROTO_ICMP datagram sockets") needs no privilege.
+            // A ping socket (icmp(7)). Where that is denied, it is a raw one.
             Self::Udp | Self::UnixGram | Self::Icmp => Type::Datagram,
             Self::SeqPacket => Type::SequencedPacket,
             Self::Raw => Type::Raw,
@@ -183,7 +183,9 @@ impl Kind {
         }
     }
 
-    pub(crate) fn has_port(self) -> bool {
+    /// Whether its addresses have ports.
+    #[must_use]
+    pub fn has_port(self) -> bool {
         matches!(self, Self::Tcp | Self::Tls | Self::Udp | Self::Rdm)
     }
 }

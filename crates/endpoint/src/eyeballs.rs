@@ -8,10 +8,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::address::Address;
-use crate::apply::Subject;
+use crate::apply::{ApplyError, Subject};
 use crate::async_socket::AsyncSocket;
-use crate::endpoint::Endpoint;
-use crate::open::{OpenError, name_client, open, other};
+use crate::endpoint::{Endpoint, Kind};
+use crate::open::{CONNECT_TIMEOUT, Unmet, name_client, open, other};
+use crate::open_error::OpenError;
 use crate::socket::{Blocking, Family, Socket};
 
 /// How long an address may keep the next one waiting (RFC 8305 §8, Connection Attempt Delay).
@@ -33,7 +34,8 @@ pub(crate) fn told(attempts: &[(Address, io::Error)]) -> String {
 pub(crate) async fn connect(
     endpoint: &Endpoint,
     addresses: Vec<Address>,
-) -> Result<(AsyncSocket, Family), OpenError> {
+    unmet: Unmet,
+) -> Result<Reached, OpenError> {
     let mut waiting = interleaved(addresses).into_iter();
     let mut running: JoinSet<Attempt> = JoinSet::new();
     let mut attempts = Vec::new();
@@ -51,7 +53,7 @@ pub(crate) async fn connect(
         };
         let endpoint = endpoint.clone();
         running.spawn(async move {
-            let outcome = attempt(&endpoint, &address).await;
+            let outcome = attempt(&endpoint, &address, unmet).await;
             Attempt { address, outcome }
         });
         // Whoever fails makes room for the next at once.
@@ -65,9 +67,18 @@ pub(crate) async fn connect(
     Err(OpenError::Connect { endpoint, attempts })
 }
 
+/// A socket that reaches the peer.
+pub(crate) struct Reached {
+    pub(crate) socket: AsyncSocket,
+    pub(crate) address: Address,
+    pub(crate) family: Family,
+    /// Options that are not in force.
+    pub(crate) unmet: Vec<ApplyError>,
+}
+
 struct Attempt {
     address: Address,
-    outcome: Result<(AsyncSocket, Family), Failure>,
+    outcome: Result<Reached, Failure>,
 }
 
 enum Failure {
@@ -80,7 +91,7 @@ enum Failure {
 fn settle(
     ended: Result<Attempt, tokio::task::JoinError>,
     attempts: &mut Vec<(Address, io::Error)>,
-) -> Result<Option<(AsyncSocket, Family)>, OpenError> {
+) -> Result<Option<Reached>, OpenError> {
     let Ok(Attempt { address, outcome }) = ended else {
         return Ok(None);
     };
@@ -94,10 +105,10 @@ fn settle(
     }
 }
 
-async fn attempt(endpoint: &Endpoint, address: &Address) -> Result<(AsyncSocket, Family), Failure> {
-    let (socket, family) = open(endpoint, address).map_err(|error| match error {
+async fn attempt(endpoint: &Endpoint, address: &Address, unmet: Unmet) -> Result<Reached, Failure> {
+    let (mut socket, family) = open(endpoint, address).map_err(|error| match error {
         // A machine without IPv6 may well have IPv4.
-        OpenError::NoSuchSocket { source, .. } if endpoint.kind.is_tcp() => {
+        OpenError::NoSuchSocket { source, .. } if endpoint.kind != Kind::Rdm => {
             Failure::Unreachable(source)
         }
         error => Failure::Final(error),
@@ -108,10 +119,10 @@ async fn attempt(endpoint: &Endpoint, address: &Address) -> Result<(AsyncSocket,
         kind,
         family,
     };
-    subject
-        .apply(&endpoint.options)
+    let unmet = subject
+        .apply(&endpoint.options, unmet)
         .map_err(|error| Failure::Final(error.into()))?;
-    name_client(endpoint, &socket).map_err(|source| match &endpoint.options.bind {
+    name_client(endpoint, &mut socket).map_err(|source| match &endpoint.options.bind {
         Some(bind) if bind.inet().map(|a| a.is_ipv4()) != address.inet().map(|a| a.is_ipv4()) => {
             Failure::Unreachable(io::Error::other("of another family than 'bind'"))
         }
@@ -122,11 +133,19 @@ async fn attempt(endpoint: &Endpoint, address: &Address) -> Result<(AsyncSocket,
         None => Failure::Final(other(endpoint, source)),
     })?;
     let connected = match address {
-        Address::Unix(_) => connect_unix(socket, address.clone()).await,
+        Address::Unix(_) => {
+            let patience = endpoint.options.timeout.unwrap_or(CONNECT_TIMEOUT);
+            connect_unix(socket, address.clone(), patience).await
+        }
         _ => connect_inet(socket, address).await,
     };
     let socket = connected.map_err(Failure::Unreachable)?;
-    Ok((socket, family))
+    Ok(Reached {
+        socket,
+        address: address.clone(),
+        family,
+        unmet,
+    })
 }
 
 async fn connect_inet(socket: Socket, address: &Address) -> io::Result<AsyncSocket> {
@@ -144,9 +163,13 @@ async fn connect_inet(socket: Socket, address: &Address) -> io::Result<AsyncSock
 }
 
 /// A non-blocking Unix socket cannot wait for room in the other's backlog (connect(2), EAGAIN).
-async fn connect_unix(socket: Socket, address: Address) -> io::Result<AsyncSocket> {
+async fn connect_unix(
+    socket: Socket,
+    address: Address,
+    patience: Duration,
+) -> io::Result<AsyncSocket> {
     let connecting = tokio::task::spawn_blocking(move || {
-        socket.set_timeout(Some(crate::open::CONNECT_TIMEOUT))?;
+        socket.set_timeout(Some(patience))?;
         socket.connect(&address)?;
         socket.set_timeout(None)?;
         Ok::<_, io::Error>(socket)

@@ -5,18 +5,21 @@ mod apply;
 mod async_socket;
 mod authority;
 mod destination;
+mod echo;
 mod endpoint;
 mod eyeballs;
 mod host;
 mod interfaces;
 mod listen;
 mod open;
+mod open_error;
 mod options;
 mod packet;
 mod percent;
 mod pin;
 mod resolve;
 mod socket;
+mod tcp_info;
 mod tls;
 mod tune;
 mod unix_file;
@@ -26,15 +29,25 @@ pub use apply::{ApplyError, Setting, Verdict};
 pub use async_socket::{AsyncSocket, Readable};
 pub use authority::AuthorityError;
 pub use destination::{DEFAULT_PORT, Destination, DestinationError};
+pub use echo::Echo;
 pub use endpoint::{Endpoint, EndpointError, Kind, Place};
 pub use host::{Host, HostError};
 pub use interfaces::local_addresses;
 pub use listen::{ListenError, listen};
-pub use open::{BACKLOG, Bound, CONNECT_TIMEOUT, Connected, Fault, Io, OpenError, bind, connect};
+pub use open::{
+    BACKLOG, Bound, CONNECT_TIMEOUT, Connected, Io, bind, bind_anyway, connect, connect_anyway,
+};
+pub use open_error::{Fault, OpenError};
 pub use options::{OptionError, OptionName, Options, Role, parse_size};
 pub use packet::Packet;
 pub use pin::{Pin, PinError};
 pub use resolve::{ResolveError, resolve};
 pub use socket::{Blocking, Direction, Family, Received, RecvFlags, SendFlags, Socket, Type};
+pub use tcp_info::{TcpInfo, TcpInfoError, TcpInfoReader, TcpState};
 pub use tls::{Server as TlsServer, Tls, TlsError};
 pub use tune::{KEEPALIVE, tune};
+
+/// The examples of docs/from-python.md compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/from-python.md")]
+mod from_python {}

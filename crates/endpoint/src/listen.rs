@@ -2,13 +2,15 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 
-use socket2::{Domain, Protocol, Socket, Type};
-
+use crate::address::Address;
 use crate::destination::DEFAULT_PORT;
+use crate::socket::{Blocking, Family, Socket, Type};
 
-/// Connections the kernel completes before they are accepted.
-const BACKLOG: i32 = 128;
+/// Connections the kernel completes before they are accepted. Few: the receivers that wait here bound
+/// how many strangers they talk to.
+const BACKLOG: u32 = 128;
 
 /// Why nothing listens at an address.
 #[derive(Debug, thiserror::Error)]
@@ -85,22 +87,32 @@ pub fn listen(address: Option<SocketAddr>) -> Result<TcpListener, ListenError> {
 }
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if let SocketAddr::V6(address) = address {
-        // Said either way: the default is a sysctl's.
-        let takes_ipv4 = address.ip().is_unspecified() || address.ip().to_ipv4_mapped().is_some();
-        socket.set_only_v6(!takes_ipv4)?;
-    }
-    // A port whose last connections are in TIME_WAIT can be had at once.
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
+    let family = match address {
+        SocketAddr::V4(_) => Family::Ipv4,
+        SocketAddr::V6(_) => Family::Ipv6,
+    };
+    let socket = Socket::new(family, Type::Stream, 0)?;
+    take_families(&socket, address)?;
+    reuse_address(&socket)?;
+    socket.bind(&Address::Inet(address))?;
     socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    socket.set_blocking(Blocking::No)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+/// Says which peers come to `address`: to the wildcard of IPv6 those of IPv4 as well. It is said either
+/// way, for the default is a sysctl's.
+pub(crate) fn take_families(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    let SocketAddr::V6(address) = address else {
+        return Ok(());
+    };
+    let takes_ipv4 = address.ip().is_unspecified() || address.ip().to_ipv4_mapped().is_some();
+    socket.options().set_only_v6(!takes_ipv4)
+}
+
+/// A port whose last connections are in TIME_WAIT can be had at once.
+pub(crate) fn reuse_address(socket: &Socket) -> io::Result<()> {
+    socket.options().set_reuse_address(true)
 }
 
 /// No IPv6 in the kernel, or none on any interface (`disable_ipv6`).

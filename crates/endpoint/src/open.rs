@@ -5,14 +5,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::address::{Address, UnixName};
-use crate::apply::{ApplyError, Setting, Subject};
+use crate::apply::{self, ApplyError, Setting, Subject};
 use crate::async_socket::AsyncSocket;
+use crate::echo::Echo;
 use crate::endpoint::{Endpoint, Kind, Place};
 use crate::eyeballs;
-use crate::listen::ListenError;
-use crate::options::{OptionError, Role};
+use crate::host::Host;
+use crate::listen::{ListenError, reuse_address, take_families};
+use crate::open_error::OpenError;
+use crate::options::Role;
 use crate::resolve::{self, ResolveError};
-use crate::socket::{Family, Socket};
+use crate::socket::{Family, Socket, Type};
 use crate::tls::{self, Tls, TlsError};
 use crate::unix_file::UnixFile;
 
@@ -54,6 +57,10 @@ pub struct Connected {
     pub local: Address,
     /// Who the peer is.
     pub peer: Address,
+    /// For `icmp://`, what makes a message a request and finds it in the reply.
+    pub echo: Option<Echo>,
+    /// Options that are not in force. Empty, unless it was opened by [`connect_anyway`].
+    pub unmet: Vec<ApplyError>,
     family: Family,
 }
 
@@ -68,144 +75,18 @@ pub struct Bound {
     pub local: Address,
     /// For `tls://`, what handshakes need.
     pub tls: Option<tls::Server>,
+    /// Options that are not in force. Empty, unless it was opened by [`bind_anyway`].
+    pub unmet: Vec<ApplyError>,
     family: Family,
-    _file: Option<UnixFile>,
 }
 
-/// Whose fault it is that a socket is not open.
+/// What becomes of a socket that does not get an option that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// What was asked for makes no sense.
-    Usage,
-    /// The network or the peer.
-    Network,
-    /// This machine: a port in use, no privilege, no such socket.
-    Local,
-    /// The peer is not who it should be.
-    Untrusted,
-}
-
-/// Why a socket is not open.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// An option means something else.
-    #[error(transparent)]
-    Option(#[from] OptionError),
-    /// An option is not to be had.
-    #[error(transparent)]
-    Apply(#[from] ApplyError),
-    /// The host has no address.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// Connecting needs to know where to.
-    #[error("{0} says not where to connect to: a host and a port other than 0 are needed")]
-    Nowhere(String),
-    /// Nobody can wait there.
-    #[error("{kind} sockets cannot wait for peers")]
-    NotForListening {
-        /// What was to wait.
-        kind: Kind,
-    },
-    /// The kernel has no such socket.
-    #[error("this kernel has no {what}")]
-    NoSuchSocket {
-        /// In the words of socket(2).
-        what: String,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// This user may not have such a socket.
-    #[error("not allowed to open a {what} socket")]
-    Denied {
-        /// Which.
-        what: &'static str,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// Nothing can wait at an address.
-    #[error(transparent)]
-    Listen(#[from] ListenError),
-    /// Nothing can wait under a name.
-    #[error("cannot bind {address}")]
-    Bind {
-        /// The name.
-        address: Address,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-    /// None of the peer's addresses answers.
-    #[error("cannot connect to {endpoint}: {}", eyeballs::told(.attempts))]
-    Connect {
-        /// What was to be reached.
-        endpoint: String,
-        /// Each address that was tried, and what came of it.
-        attempts: Vec<(Address, io::Error)>,
-    },
-    /// Nothing answered in time.
-    #[error("no answer from {endpoint} within {}", humantime::format_duration(*.after))]
-    Timeout {
-        /// What was to be reached.
-        endpoint: String,
-        /// How long it was waited for.
-        after: Duration,
-    },
-    /// No TLS.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// Anything else.
-    #[error("cannot open {endpoint}")]
-    Other {
-        /// What was to be opened.
-        endpoint: String,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl OpenError {
-    /// Whose fault it is.
-    #[must_use]
-    pub fn fault(&self) -> Fault {
-        match self {
-            Self::Option(_) | Self::Nowhere(_) | Self::NotForListening { .. } => Fault::Usage,
-            Self::Resolve(_) | Self::Connect { .. } | Self::Timeout { .. } => Fault::Network,
-            Self::Tls(TlsError::Handshake(error)) if error.kind() == io::ErrorKind::InvalidData => {
-                Fault::Untrusted
-            }
-            Self::Tls(TlsError::Handshake(_) | TlsError::Timeout) => Fault::Network,
-            Self::Tls(TlsError::HalfAnIdentity) => Fault::Usage,
-            _ => Fault::Local,
-        }
-    }
-
-    /// What to do next.
-    #[must_use]
-    pub fn advice(&self) -> Option<String> {
-        match self {
-            Self::Apply(error) => Some(error.advice()),
-            Self::Resolve(error) => Some(error.advice()),
-            Self::Listen(error) => Some(error.advice()),
-            Self::Tls(error) => error.advice(),
-            Self::Denied { what: "ping", .. } => Some(
-                "let this group ping: sysctl net.ipv4.ping_group_range=\"0 2147483647\", or run it as root"
-                    .into(),
-            ),
-            Self::Denied { .. } => Some("run it as root, or grant CAP_NET_RAW: setcap cap_net_raw+ep FILE".into()),
-            Self::Connect { .. } => Some("see whether something listens there, and no firewall is between".into()),
-            Self::Timeout { .. } => Some("see whether the machine is up, or wait longer: ?timeout=2m".into()),
-            Self::NotForListening { kind: Kind::Icmp } => {
-                Some("to see what arrives, use raw://HOST/icmp".into())
-            }
-            Self::Bind { source, .. } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some("see who has it with `ss -xlp`".into())
-            }
-            _ => None,
-        }
-    }
+pub(crate) enum Unmet {
+    /// It is not opened.
+    Refuse,
+    /// It is opened, and tells.
+    Tell,
 }
 
 impl Connected {
@@ -214,12 +95,12 @@ impl Connected {
     pub fn settings(&self, endpoint: &Endpoint) -> Vec<Setting> {
         let (kind, family) = (self.kind, self.family);
         let socket = self.io.socket();
-        Subject {
+        let subject = Subject {
             socket,
             kind,
             family,
-        }
-        .settings(&endpoint.options)
+        };
+        apply::settings(subject, Role::Connect, &endpoint.options, &self.unmet)
     }
 }
 
@@ -229,12 +110,12 @@ impl Bound {
     pub fn settings(&self, endpoint: &Endpoint) -> Vec<Setting> {
         let (kind, family) = (self.kind, self.family);
         let socket = self.socket.socket();
-        Subject {
+        let subject = Subject {
             socket,
             kind,
             family,
-        }
-        .settings(&endpoint.options)
+        };
+        apply::settings(subject, Role::Listen, &endpoint.options, &self.unmet)
     }
 
     /// Makes of an accepted socket what it carries: for `tls://` after the handshake.
@@ -256,9 +137,22 @@ impl Bound {
 /// # Errors
 /// What kept it from being open, and whose fault that is.
 pub async fn connect(endpoint: &Endpoint) -> Result<Connected, OpenError> {
+    connect_in_time(endpoint, Unmet::Refuse).await
+}
+
+/// As [`connect`], for looking at a socket: an option that is not to be had does not keep it from being
+/// open, and stands in [`Connected::unmet`].
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_anyway(endpoint: &Endpoint) -> Result<Connected, OpenError> {
+    connect_in_time(endpoint, Unmet::Tell).await
+}
+
+async fn connect_in_time(endpoint: &Endpoint, unmet: Unmet) -> Result<Connected, OpenError> {
     endpoint.options.check(Role::Connect)?;
     let after = endpoint.options.timeout.unwrap_or(CONNECT_TIMEOUT);
-    match tokio::time::timeout(after, connect_unhurried(endpoint)).await {
+    match tokio::time::timeout(after, connect_unhurried(endpoint, unmet)).await {
         Ok(result) => result,
         Err(_) => Err(OpenError::Timeout {
             endpoint: endpoint.to_string(),
@@ -267,7 +161,7 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Connected, OpenError> {
     }
 }
 
-async fn connect_unhurried(endpoint: &Endpoint) -> Result<Connected, OpenError> {
+async fn connect_unhurried(endpoint: &Endpoint, unmet: Unmet) -> Result<Connected, OpenError> {
     let kind = endpoint.kind;
     let tls = match &endpoint.place {
         Place::Inet {
@@ -276,10 +170,19 @@ async fn connect_unhurried(endpoint: &Endpoint) -> Result<Connected, OpenError> 
         _ => None,
     };
     let addresses = peers(endpoint).await?;
-    let (socket, family) = eyeballs::connect(endpoint, addresses).await?;
+    let reached = eyeballs::connect(endpoint, addresses, unmet).await?;
+    let (socket, family) = (reached.socket, reached.family);
     let other = |source| other(endpoint, source);
     let local = socket.socket().local_name().map_err(other)?;
-    let peer = socket.socket().peer_name().map_err(other)?;
+    let peer = match socket.socket().peer_name() {
+        // Linux tells the peer by its port, and these have none.
+        Err(_) if matches!(kind, Kind::Icmp | Kind::Raw) => Ok(reached.address),
+        name => name.map_err(other),
+    }?;
+    let echo = match kind {
+        Kind::Icmp => Some(echo(socket.socket(), family, &local).map_err(other)?),
+        _ => None,
+    };
     let io = match tls {
         None => Io::Plain(socket),
         Some(client) => Io::Tls(Box::new(client.handshake(socket).await?)),
@@ -289,15 +192,46 @@ async fn connect_unhurried(endpoint: &Endpoint) -> Result<Connected, OpenError> 
         kind,
         local,
         peer,
+        echo,
+        unmet: reached.unmet,
         family,
     })
 }
 
-/// Waits at the endpoint: at every address that its host has, at least at one.
+fn echo(socket: &Socket, family: Family, local: &Address) -> io::Result<Echo> {
+    let identifier = match (socket.kind(), local.inet()) {
+        // The kernel writes its port into each request, whatever stands there.
+        (Type::Datagram, Some(local)) => local.port(),
+        _ => {
+            let mut number = [0; 2];
+            aws_lc_rs::rand::fill(&mut number)
+                .map_err(|_| io::Error::other("no random numbers"))?;
+            u16::from_ne_bytes(number)
+        }
+    };
+    Ok(Echo::new(family, socket.kind(), identifier))
+}
+
+/// Waits at the endpoint: at every address of its host that this machine has, at least at one.
 ///
 /// # Errors
 /// What kept it from being open, and whose fault that is.
 pub async fn bind(endpoint: &Endpoint) -> Result<Vec<Bound>, OpenError> {
+    bind_everywhere(endpoint, Unmet::Refuse).await
+}
+
+/// As [`bind`], for looking at a socket: an option that is not to be had does not keep it from being
+/// open, and stands in [`Bound::unmet`].
+///
+/// # Errors
+/// As for [`bind`].
+pub async fn bind_anyway(endpoint: &Endpoint) -> Result<Vec<Bound>, OpenError> {
+    bind_everywhere(endpoint, Unmet::Tell).await
+}
+
+async fn bind_everywhere(endpoint: &Endpoint, unmet: Unmet) -> Result<Vec<Bound>, OpenError> {
+    /// Ports that are tried until one is free in both families.
+    const TRIES: u32 = 16;
     endpoint.options.check(Role::Listen)?;
     if endpoint.kind == Kind::Icmp {
         return Err(OpenError::NotForListening {
@@ -308,9 +242,30 @@ pub async fn bind(endpoint: &Endpoint) -> Result<Vec<Bound>, OpenError> {
         Kind::Tls => Some(tls::Server::new(&endpoint.options)?),
         _ => None,
     };
+    let places = places(endpoint).await?;
+    let chosen_by_kernel = matches!(endpoint.place, Place::Inet { port: 0, .. });
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match bind_all(endpoint, &places, tls.as_ref(), unmet) {
+            // The port that was free in one family is taken in the other.
+            Err(OpenError::Listen(ListenError::PortInUse(_)))
+                if chosen_by_kernel && places.len() > 1 && tries < TRIES => {}
+            result => return result,
+        }
+    }
+}
+
+fn bind_all(
+    endpoint: &Endpoint,
+    places: &[Address],
+    tls: Option<&tls::Server>,
+    unmet: Unmet,
+) -> Result<Vec<Bound>, OpenError> {
     let mut bound: Vec<Bound> = Vec::new();
-    let mut failed = None;
-    for mut address in places(endpoint).await? {
+    let mut missing = None;
+    for address in places {
+        let mut address = address.clone();
         // Several addresses and a port that the kernel chooses: the same one everywhere.
         if let (Address::Inet(address), Some(first)) = (&mut address, bound.first())
             && address.port() == 0
@@ -318,12 +273,18 @@ pub async fn bind(endpoint: &Endpoint) -> Result<Vec<Bound>, OpenError> {
         {
             address.set_port(first.port());
         }
-        match bind_one(endpoint, &address, tls.clone()) {
+        match bind_one(endpoint, &address, tls, unmet) {
             Ok(one) => bound.push(one),
-            Err(error) => failed = failed.or(Some(error)),
+            // A name may have addresses of a family that this machine does not speak.
+            Err(
+                error @ (OpenError::NoSuchSocket { .. }
+                | OpenError::Listen(ListenError::AddressNotAvailable(_))),
+            ) => missing = missing.or(Some(error)),
+            // Somebody else there would get half of the peers.
+            Err(error) => return Err(error),
         }
     }
-    match failed {
+    match missing {
         Some(error) if bound.is_empty() => Err(error),
         _ => Ok(bound),
     }
@@ -332,30 +293,33 @@ pub async fn bind(endpoint: &Endpoint) -> Result<Vec<Bound>, OpenError> {
 fn bind_one(
     endpoint: &Endpoint,
     address: &Address,
-    tls: Option<tls::Server>,
+    tls: Option<&tls::Server>,
+    unmet: Unmet,
 ) -> Result<Bound, OpenError> {
     let kind = endpoint.kind;
     let other = |source| other(endpoint, source);
-    let (socket, family) = open(endpoint, address)?;
+    let (mut socket, family) = open(endpoint, address)?;
     prepare_to_bind(endpoint, &socket, address).map_err(other)?;
     let subject = Subject {
         socket: &socket,
         kind,
         family,
     };
-    subject.apply(&endpoint.options)?;
-    let file = match address {
-        Address::Unix(name) => UnixFile::bind(&socket, name).map_err(|source| OpenError::Bind {
-            address: address.clone(),
-            source,
-        })?,
+    let mut missed = subject.apply(&endpoint.options, unmet)?;
+    missed.extend(apply::clipped_backlog(&endpoint.options, unmet)?);
+    match address {
+        Address::Unix(name) => {
+            UnixFile::bind(&mut socket, name).map_err(|source| OpenError::Bind {
+                address: address.clone(),
+                source,
+            })?;
+        }
         Address::Inet(inet) => {
             let failed = |source| ListenError::new(*inet, source);
             socket.bind(address).map_err(failed)?;
-            None
         }
-        Address::Other(_) => None,
-    };
+        Address::Other(_) => {}
+    }
     if kind.is_connected() {
         socket
             .listen(endpoint.options.backlog.unwrap_or(BACKLOG))
@@ -370,25 +334,23 @@ fn bind_one(
         socket,
         kind,
         local,
-        tls,
+        tls: tls.cloned(),
+        unmet: missed,
         family,
-        _file: file,
     })
 }
 
-/// Defaults that are not the kernel's.
+/// Defaults that are not the kernel's, where the endpoint says nothing.
 fn prepare_to_bind(endpoint: &Endpoint, socket: &Socket, address: &Address) -> io::Result<()> {
-    if endpoint.kind.is_tcp() && endpoint.options.reuseaddr.is_none() {
-        // A port whose last connections are in TIME_WAIT can be had at once.
-        socket.options().set_reuse_address(true)?;
+    let Address::Inet(address) = address else {
+        return Ok(());
+    };
+    let options = &endpoint.options;
+    if endpoint.kind.is_tcp() && options.reuseaddr.is_none() {
+        reuse_address(socket)?;
     }
-    if let Address::Inet(SocketAddr::V6(address)) = address
-        && endpoint.options.v6only.is_none()
-        && endpoint.kind != Kind::Raw
-    {
-        // Said either way: the default is a sysctl's. The wildcard takes IPv4 peers as well.
-        let takes_ipv4 = address.ip().is_unspecified() || address.ip().to_ipv4_mapped().is_some();
-        socket.options().set_only_v6(!takes_ipv4)?;
+    if endpoint.kind != Kind::Raw && options.v6only.is_none() {
+        take_families(socket, *address)?;
     }
     Ok(())
 }
@@ -426,7 +388,7 @@ async fn places(endpoint: &Endpoint) -> Result<Vec<Address>, OpenError> {
 
 /// The IPv6 wildcard takes IPv4 peers as well; where the kernel has no IPv6, IPv4's.
 fn everywhere(kind: Kind, port: u16) -> Address {
-    let has_ipv6 = || Socket::new(Family::Ipv6, crate::socket::Type::Datagram, 0).is_ok();
+    let has_ipv6 = || Socket::new(Family::Ipv6, Type::Datagram, 0).is_ok();
     let ip: IpAddr = match kind != Kind::Raw && has_ipv6() {
         true => Ipv6Addr::UNSPECIFIED.into(),
         // A raw socket of IPv6 never sees IPv4.
@@ -435,7 +397,7 @@ fn everywhere(kind: Kind, port: u16) -> Address {
     Address::Inet(SocketAddr::new(ip, port))
 }
 
-async fn look_up(host: crate::host::Host, port: u16) -> Result<Vec<Address>, OpenError> {
+async fn look_up(host: Host, port: u16) -> Result<Vec<Address>, OpenError> {
     let name = host.to_string();
     let looked_up = tokio::task::spawn_blocking(move || resolve::resolve(&host, port)).await;
     let found = looked_up.unwrap_or_else(|error| {
@@ -462,7 +424,14 @@ pub(crate) fn open(endpoint: &Endpoint, address: &Address) -> Result<(Socket, Fa
         (Place::Inet { protocol, .. }, Kind::Raw, _) => u32::from(*protocol),
         _ => 0,
     };
-    let socket = Socket::new(family, kind.socket_type(), protocol);
+    let socket = match Socket::new(family, kind.socket_type(), protocol) {
+        // Ping sockets are for the groups in net.ipv4.ping_group_range; raw ones for CAP_NET_RAW. Who may
+        // have neither hears of the former, which is less to ask for.
+        Err(denied) if kind == Kind::Icmp && denied.kind() == io::ErrorKind::PermissionDenied => {
+            Socket::new(family, Type::Raw, protocol).map_err(|_| denied)
+        }
+        result => result,
+    };
     let socket = socket.map_err(|source| refused(endpoint, family, source))?;
     Ok((socket, family))
 }
@@ -493,8 +462,9 @@ pub(crate) fn other(endpoint: &Endpoint, source: io::Error) -> OpenError {
 }
 
 /// A client of Unix datagrams needs a name, or nobody can answer it: the kernel makes one.
-pub(crate) fn name_client(endpoint: &Endpoint, socket: &Socket) -> io::Result<()> {
+pub(crate) fn name_client(endpoint: &Endpoint, socket: &mut Socket) -> io::Result<()> {
     match &endpoint.options.bind {
+        Some(Address::Unix(name)) => UnixFile::bind(socket, name),
         Some(address) => socket.bind(address),
         None if endpoint.kind == Kind::UnixGram => socket.bind(&Address::Unix(UnixName::Unnamed)),
         None => Ok(()),

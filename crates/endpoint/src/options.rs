@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use crate::address::{Address, UnixName};
 use crate::endpoint::Kind;
-use crate::host::shortened;
+use crate::host::{Host, shortened};
 use crate::percent::{self, Encoded};
 use crate::pin::Pin;
+use crate::resolve::resolve;
 
 /// What a socket is used for. Some options mean something on one side only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,7 +42,7 @@ pub struct Options {
     pub ttl: Option<u8>,
     /// Type of service, or traffic class (IP_TOS, IPV6_TCLASS).
     pub tos: Option<u8>,
-    /// Firewall mark (SO_MARK); needs CAP_NET_ADMIN.
+    /// Firewall mark (SO_MARK); needs CAP_NET_ADMIN or CAP_NET_RAW.
     pub mark: Option<u32>,
     /// Address of one's own, when connecting.
     pub bind: Option<Address>,
@@ -134,6 +135,9 @@ pub enum OptionError {
         /// What is the case instead.
         why: &'static str,
     },
+    /// It means nothing beside the second option.
+    #[error("'{0}' does nothing beside '{1}': leave one of them out")]
+    Useless(Name, Name),
     /// It means something on the other side only.
     #[error("'{0}' is for {side} only", side = match .1 {
         Role::Connect => "connecting",
@@ -174,9 +178,13 @@ impl Name {
             Self::RcvBuf => kind.is_unix().then_some(
                 "the kernel takes it and ignores it; on Unix sockets the sender's sndbuf counts (unix(7))",
             ),
-            Self::ReuseAddr | Self::ReusePort => {
-                kind.is_unix().then_some("a Unix socket's name has one owner")
-            }
+            Self::ReuseAddr | Self::ReusePort => match kind {
+                Kind::Unix | Kind::UnixGram | Kind::SeqPacket => {
+                    Some("a Unix socket's name has one owner")
+                }
+                Kind::Raw | Kind::Icmp => Some("it has no ports, and any number of sockets an address"),
+                _ => None,
+            },
             Self::Backlog => (!kind.is_connected()).then_some("it has no connections"),
             Self::HdrIncl => (kind != Kind::Raw).then_some("only raw sockets have it"),
             Self::Ca | Self::Pin | Self::Cert | Self::Key => {
@@ -184,6 +192,11 @@ impl Name {
             }
             Self::SndBuf | Self::Bind | Self::Timeout => None,
         }
+    }
+
+    /// Every option, in the order of the documentation.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(_, name)| *name)
     }
 
     /// The one side on which it means something.
@@ -231,7 +244,24 @@ impl Options {
             }
             options.set(&Given { name, kind, value })?;
         }
+        options.check_together()?;
         Ok(options)
+    }
+
+    /// Refuses options of which one makes the other do nothing.
+    fn check_together(&self) -> Result<(), OptionError> {
+        if self.pin.is_some() && self.ca.is_some() {
+            return Err(OptionError::Useless(Name::Ca, Name::Pin));
+        }
+        if self.hdrincl != Some(true) {
+            return Ok(());
+        }
+        // The kernel leaves these fields of a header that it is given as they are (raw(7)).
+        let useless = [Name::Ttl, Name::Tos];
+        let useless = useless.into_iter().find(|&name| self.value(name).is_some());
+        useless.map_or(Ok(()), |name| {
+            Err(OptionError::Useless(name, Name::HdrIncl))
+        })
     }
 
     /// Refuses what means something on the other side only.
@@ -413,14 +443,12 @@ impl Given<'_> {
                 .map(Address::Unix)
                 .ok_or_else(|| self.wrong("a path, or @ and a name"));
         }
-        let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-        let alone = bare.unwrap_or(text).parse::<IpAddr>();
-        let address = text
-            .parse::<SocketAddr>()
-            .or_else(|_| alone.map(|ip| SocketAddr::new(ip, 0)));
-        address
-            .map(Address::Inet)
-            .map_err(|_| self.wrong("an IP address of this machine, with or without a port"))
+        let address = own_address(text).map(Address::Inet);
+        let address = address.filter(|_| self.kind.has_port() || !has_port(text));
+        address.ok_or_else(|| match self.kind.has_port() {
+            true => self.wrong("an IP address of this machine, with or without a port"),
+            false => self.wrong("an IP address of this machine"),
+        })
     }
 
     fn path(&self) -> Result<PathBuf, OptionError> {
@@ -440,6 +468,36 @@ impl Given<'_> {
     }
 }
 
+/// `IP`, `[IPV6]`, `IP:PORT` or `[IPV6]:PORT`, with or without the zone of a link-local address.
+fn own_address(text: &str) -> Option<SocketAddr> {
+    // As in a host, the zone may be set off by %25 (RFC 6874).
+    let text = &text.replace("%25", "%");
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
+    if let Ok(ip) = bare.unwrap_or(text).parse::<IpAddr>() {
+        return Some(SocketAddr::new(ip, 0));
+    }
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        None => (text.as_str(), 0),
+        Some(rest) => match rest.split_once(']')? {
+            (host, "") => (host, 0),
+            (host, rest) => (host, rest.strip_prefix(':')?.parse().ok()?),
+        },
+    };
+    let host: Host = host
+        .parse()
+        .ok()
+        .filter(|host: &Host| host.zone().is_some())?;
+    // The interface's number, which only the system knows.
+    resolve(&host, port).ok()?.first().copied()
+}
+
+fn has_port(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok() || text.contains("]:")
+}
+
 /// Bytes as a number with an optional K, M or G, powers of 1024.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -456,6 +514,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 fn show_size(size: u32) -> String {
     match size {
+        size if size.is_multiple_of(1 << 30) => format!("{}G", size >> 30),
         size if size.is_multiple_of(1 << 20) => format!("{}M", size >> 20),
         size if size.is_multiple_of(1 << 10) => format!("{}K", size >> 10),
         size => size.to_string(),

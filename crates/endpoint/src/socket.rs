@@ -9,6 +9,7 @@ pub use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use crate::address::Address;
+use crate::unix_file::UnixFile;
 
 /// A family of addresses: what Python calls `AF_…`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -142,6 +143,8 @@ impl Received {
 pub struct Socket {
     fd: OwnedFd,
     kind: Type,
+    /// The file that it is bound to, where it was bound through an endpoint: it goes with the socket.
+    file: Option<UnixFile>,
 }
 
 impl Socket {
@@ -157,7 +160,8 @@ impl Socket {
         };
         let protocol = std::num::NonZeroU32::new(protocol).map(net::Protocol::from_raw);
         let fd = net::socket_with(family, kind.raw(), SocketFlags::CLOEXEC, protocol)?;
-        Ok(Self { fd, kind })
+        let file = None;
+        Ok(Self { fd, kind, file })
     }
 
     /// A socket that was opened elsewhere.
@@ -175,7 +179,8 @@ impl Socket {
         ];
         let kind = kinds.into_iter().find(|kind| kind.raw() == raw);
         let kind = kind.ok_or(io::ErrorKind::Unsupported)?;
-        Ok(Self { fd, kind })
+        let file = None;
+        Ok(Self { fd, kind, file })
     }
 
     /// The type it was made with.
@@ -210,7 +215,8 @@ impl Socket {
     pub fn accept(&self) -> io::Result<(Self, Address)> {
         let (fd, peer) = net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC)?;
         let kind = self.kind;
-        Ok((Self { fd, kind }, Address::from_any(peer)))
+        let file = None;
+        Ok((Self { fd, kind, file }, Address::from_any(peer)))
     }
 
     /// Connects to `address`; for datagrams this only says who the peer is.
@@ -359,6 +365,32 @@ impl Socket {
         SockRef::from(&self.fd).take_error()
     }
 
+    /// Bytes in the largest packet on the way to the peer (IP_MTU, IPV6_MTU), as far as the kernel knows.
+    ///
+    /// # Errors
+    /// The socket is not connected, or sends no packets.
+    pub fn path_mtu(&self) -> io::Result<u32> {
+        Ok(match self.local_name()?.inet() {
+            None => return Err(io::ErrorKind::Unsupported.into()),
+            // A dual-stack socket that speaks IPv4 has a path of IPv4 all the same.
+            Some(local) if local.is_ipv4() => net::sockopt::ip_mtu(&self.fd)?,
+            Some(_) => net::sockopt::ipv6_mtu(&self.fd)?,
+        })
+    }
+
+    /// Bytes of data in a TCP segment that it sends (TCP_MAXSEG).
+    ///
+    /// # Errors
+    /// The socket is not TCP's.
+    pub fn segment_size(&self) -> io::Result<u32> {
+        self.options().tcp_mss()
+    }
+
+    /// Removes the file when the socket closes.
+    pub(crate) fn own(&mut self, file: UnixFile) {
+        self.file = Some(file);
+    }
+
     pub(crate) fn options(&self) -> SockRef<'_> {
         SockRef::from(&self.fd)
     }
@@ -378,6 +410,9 @@ impl std::os::fd::AsRawFd for Socket {
 
 impl From<Socket> for OwnedFd {
     fn from(socket: Socket) -> Self {
+        if let Some(file) = socket.file {
+            file.leave();
+        }
         socket.fd
     }
 }

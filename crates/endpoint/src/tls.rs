@@ -12,8 +12,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, ServerConfig,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    ServerConfig, SignatureScheme,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
@@ -22,7 +22,7 @@ use crate::host::Host;
 use crate::options::Options;
 use crate::pin::Pin;
 
-/// How long a peer may take for its part of the handshake.
+/// How long a client may take for the handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// A TLS connection over a socket.
@@ -50,7 +50,13 @@ pub enum TlsError {
     /// The certificate and the key, or the configuration, do not go together.
     #[error("the TLS configuration is no good")]
     Configuration(#[source] Error),
-    /// The peer did not prove who it is, or the handshake failed.
+    /// The peer did not prove who it is.
+    #[error("the server is not who it should be")]
+    Untrusted(#[source] io::Error),
+    /// The server has another key than the one that counts.
+    #[error("the server is not who it should be: its pin is {0}")]
+    WrongPin(Pin),
+    /// The handshake failed.
     #[error("the TLS handshake failed")]
     Handshake(#[source] io::Error),
     /// The peer took too long.
@@ -71,9 +77,15 @@ impl TlsError {
                 "install the package ca-certificates, or say whom to trust: ?ca=FILE or ?pin=sha256:…"
                     .to_owned()
             }
-            Self::Handshake(error) if error.kind() == io::ErrorKind::InvalidData => {
-                "if the server's certificate is its own, trust it by the pin that it prints: ?pin=sha256:…"
+            Self::WrongPin(_) => {
+                "if that is what the server itself prints, its key is a new one: give it as ?pin=sha256:…".to_owned()
+            }
+            Self::Untrusted(_) => {
+                "trust the authority that signed its certificate: ?ca=FILE, or the server by the pin that it prints: ?pin=sha256:…"
                     .to_owned()
+            }
+            Self::Handshake(error) if is_alert(error) => {
+                "the other side turned it down: see what it says".to_owned()
             }
             Self::Handshake(_) | Self::Timeout => "see whether the other side speaks TLS".to_owned(),
         })
@@ -118,8 +130,9 @@ impl Client {
     }
 
     pub(crate) async fn handshake(&self, socket: AsyncSocket) -> Result<Tls, TlsError> {
-        let handshake = self.connector.connect(self.name.clone(), socket);
-        in_time(handshake).await.map(TlsStream::Client)
+        // Whoever connects has a limit for all of it.
+        let handshake = self.connector.connect(self.name.clone(), socket).await;
+        handshake.map(TlsStream::Client).map_err(failed)
     }
 }
 
@@ -178,9 +191,31 @@ impl std::fmt::Debug for Server {
 
 async fn in_time<T>(handshake: impl Future<Output = io::Result<T>>) -> Result<T, TlsError> {
     match tokio::time::timeout(HANDSHAKE, handshake).await {
-        Ok(result) => result.map_err(TlsError::Handshake),
+        Ok(result) => result.map_err(failed),
         Err(_) => Err(TlsError::Timeout),
     }
+}
+
+fn failed(error: io::Error) -> TlsError {
+    match tls_error(&error) {
+        Some(Error::InvalidCertificate(CertificateError::Other(OtherError(other))))
+            if let Some(WrongPin(found)) = other.downcast_ref() =>
+        {
+            TlsError::WrongPin(*found)
+        }
+        Some(Error::InvalidCertificate(_) | Error::NoCertificatesPresented) => {
+            TlsError::Untrusted(error)
+        }
+        _ => TlsError::Handshake(error),
+    }
+}
+
+fn is_alert(error: &io::Error) -> bool {
+    matches!(tls_error(error), Some(Error::AlertReceived(_)))
+}
+
+fn tls_error(error: &io::Error) -> Option<&Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
@@ -241,6 +276,11 @@ fn self_signed() -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>
     Ok((vec![made.cert.der().clone()], key))
 }
 
+/// The key of a server that should have another.
+#[derive(Debug, thiserror::Error)]
+#[error("another key")]
+struct WrongPin(Pin);
+
 /// Trusts whoever holds the one key, whatever the certificate around it says.
 #[derive(Debug)]
 struct PinVerifier {
@@ -258,9 +298,10 @@ impl ServerCertVerifier for PinVerifier {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let spki = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        match Pin::of_public_key(&spki) == self.pin {
+        let found = Pin::of_public_key(&spki);
+        match found == self.pin {
             true => Ok(ServerCertVerified::assertion()),
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+            false => Err(CertificateError::Other(OtherError(Arc::new(WrongPin(found)))).into()),
         }
     }
 

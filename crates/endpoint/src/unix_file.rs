@@ -17,13 +17,14 @@ pub(crate) struct UnixFile {
 }
 
 impl UnixFile {
-    /// Binds the socket to the name. The file of a socket that nobody holds any more (its program was
-    /// killed) gives way; a live one does not, nor does anything that is no socket.
-    pub(crate) fn bind(socket: &Socket, name: &UnixName) -> io::Result<Option<Self>> {
+    /// Binds the socket to the name, and lets the file go with the socket. The file of a socket that nobody
+    /// holds any more (its program was killed) gives way; a live one does not, nor does anything that is no
+    /// socket.
+    pub(crate) fn bind(socket: &mut Socket, name: &UnixName) -> io::Result<()> {
         let address = Address::Unix(name.clone());
         let bound = socket.bind(&address);
         let Some(path) = name.path() else {
-            return bound.map(|()| None);
+            return bound;
         };
         match bound {
             Err(error)
@@ -35,11 +36,17 @@ impl UnixFile {
             result => result?,
         }
         let metadata = fs::symlink_metadata(path)?;
-        Ok(Some(Self {
+        socket.own(Self {
             // The working directory may be another one by the time it is removed.
             path: std::path::absolute(path)?,
             identity: (metadata.dev(), metadata.ino()),
-        }))
+        });
+        Ok(())
+    }
+
+    /// Leaves the file to whoever holds the socket from now on.
+    pub(crate) fn leave(self) {
+        std::mem::forget(self);
     }
 }
 

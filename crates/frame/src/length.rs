@@ -1,5 +1,7 @@
 //! Length fields: integers of fixed width, and of variable width.
 
+use bytes::{BufMut as _, BytesMut};
+
 /// The integer before each message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum LengthType {
@@ -89,6 +91,24 @@ impl LengthType {
 
     /// Writes `length`, which is at most [`largest`](Self::largest).
     #[inline]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "`length` is at most `largest`, which the caller has checked"
+    )]
+    pub(crate) fn put(self, length: u64, out: &mut BytesMut) {
+        match self {
+            Self::U8 => out.put_u8(length as u8),
+            Self::U16Be => out.put_u16(length as u16),
+            Self::U16Le => out.put_u16_le(length as u16),
+            Self::U32Be => out.put_u32(length as u32),
+            Self::U32Le | Self::I32Le => out.put_u32_le(length as u32),
+            Self::U64Be => out.put_u64(length),
+            Self::U64Le => out.put_u64_le(length),
+        }
+    }
+
+    /// `length`, which is at most [`largest`](Self::largest), as it stands before a message.
+    #[inline]
     pub(crate) fn head(self, length: u64) -> Head {
         // Shifted so that the bytes that count come first in big-endian order.
         let from_top = |bits: u32| (length << (64 - bits)).to_be_bytes();
@@ -153,11 +173,6 @@ impl Head {
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
     }
-
-    #[inline]
-    pub(crate) fn len(&self) -> usize {
-        usize::from(self.length)
-    }
 }
 
 /// What the first bytes say as a variable-length integer.
@@ -196,11 +211,12 @@ mod tests {
         for length in LengthType::ALL {
             for value in [0, 1, 0x7f, length.largest() / 3, length.largest()] {
                 let head = length.head(value);
-                assert_eq!(head.len(), length.width(), "{}", length.name());
+                let bytes = head.as_slice();
+                assert_eq!(bytes.len(), length.width(), "{}", length.name());
                 let mut dirty = vec![0xa5; 24];
-                dirty[..head.len()].copy_from_slice(head.as_slice());
+                dirty[..bytes.len()].copy_from_slice(bytes);
                 assert_eq!(length.read(&dirty), Some(value), "{}", length.name());
-                assert_eq!(length.read(&dirty[..head.len() - 1]), None);
+                assert_eq!(length.read(&dirty[..bytes.len() - 1]), None);
             }
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! A stream socket delivers bytes, not messages. A [`FrameSpec`] says how two programs agreed to mark
 //! where a message ends; its [`Decoder`] finds the messages in whatever pieces the bytes arrive, its
-//! [`Encoder`] marks them. docs/frames.md shows every framing byte by byte.
+//! [`Encoder`] marks them. docs/frames.md shows every framing byte by byte. What lies within a message,
+//! field by field, is the matter of [`pack`].
 //!
 //! ```
 //! use bytes::{Bytes, BytesMut};
@@ -36,6 +37,7 @@ mod frame;
 mod length;
 mod limits;
 mod notation;
+pub mod pack;
 mod spec;
 
 pub use decode::{Decoder, Message};

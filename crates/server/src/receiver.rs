@@ -20,6 +20,9 @@ use crate::watch::{Cause, Watch, poll_unless_ended};
 /// What a draining server still receives of a peer, where nobody can say how much had come.
 const DRAIN_AT_MOST: u64 = 1 << 20;
 
+/// The most that one record of TLS carries (RFC 8446 §5.1).
+const TLS_RECORD: usize = 16 * 1024;
+
 /// Where bytes come from.
 #[derive(Debug)]
 pub(crate) enum Source {
@@ -339,10 +342,14 @@ async fn receive_some(socket: &AsyncSocket) -> io::Result<BytesMut> {
 }
 
 async fn receive_tls(tls: &mut ReadHalf<Tls>) -> io::Result<BytesMut> {
-    let mut bytes = BytesMut::with_capacity(16 * 1024);
+    let mut bytes = BytesMut::with_capacity(TLS_RECORD);
     match tls.read_buf(&mut bytes).await {
-        // A peer that closes without a word (no close_notify) may have been cut off: it is told.
         Ok(_) => Ok(bytes),
+        // Not an end: somebody in the middle may have cut it off (RFC 8446 §6.1).
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            "the connection ended without TLS's own goodbye (close_notify): what came may not be all",
+        )),
         Err(error) => Err(error),
     }
 }

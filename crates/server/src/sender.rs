@@ -76,16 +76,21 @@ impl Sender {
     /// # Errors
     /// The connection broke, or the message does not fit into a frame.
     pub async fn feed(&mut self, payload: Bytes) -> Result<(), ConnectionError> {
-        let frame = self.encoder.encode(payload)?;
         match &self.sink {
-            Sink::Packets(_) | Sink::Session(..) => self.send_datagram(frame).await?,
-            Sink::Stream(_) | Sink::Tls(_) if frame.len() <= SMALL => {
-                frame.put_into(&mut self.output);
+            Sink::Packets(_) | Sink::Session(..) => {
+                let frame = self.encoder.encode(payload)?;
+                self.send_datagram(frame).await?;
+            }
+            Sink::Stream(_) | Sink::Tls(_) if payload.len() <= SMALL => {
+                self.encoder.encode_into(&payload, &mut self.output)?;
                 if self.output.len() >= ENOUGH {
                     self.flush().await?;
                 }
             }
-            Sink::Stream(_) | Sink::Tls(_) => self.send_behind_output(frame).await?,
+            Sink::Stream(_) | Sink::Tls(_) => {
+                let frame = self.encoder.encode(payload)?;
+                self.send_behind_output(frame).await?;
+            }
         }
         self.moved.messages += 1;
         Ok(())

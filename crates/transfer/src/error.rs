@@ -13,6 +13,8 @@ use packhorse_proto::preface::{PrefaceError, Refusal};
 use packhorse_tree::SourceError;
 use packhorse_trust::{ChannelError, PairingError};
 
+use crate::classic::ClassicError;
+
 /// What ended a transfer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -105,6 +107,9 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// A file in a classic format did not arrive, or was not sent.
+    #[error(transparent)]
+    Classic(#[from] ClassicError),
     /// Whatever it was, it came before the first entry.
     #[error(transparent)]
     Early(Box<Error>),
@@ -145,6 +150,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Early(error) => error.class(),
+            Self::Classic(error) => error.class(),
             Self::Name { .. }
             | Self::InsecureAddress(_)
             | Self::Source(SourceError::SameName { .. }) => ErrorClass::Usage,
@@ -174,6 +180,7 @@ impl Error {
     pub fn consequence(&self) -> &'static str {
         match self {
             Self::Early(_) => "nothing was transferred",
+            Self::Classic(error) => error.consequence(),
             Self::Source(_)
             | Self::Name { .. }
             | Self::Resolve(_)
@@ -196,6 +203,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Early(error) => return error.hint(),
+            Self::Classic(error) => return error.hint().map(str::to_owned),
             Self::Resolve(error) => return Some(error.advice()),
             Self::Listen(error) => return Some(error.advice()),
             Self::Connect { address, .. } => {

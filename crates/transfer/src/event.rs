@@ -11,6 +11,7 @@ use packhorse_proto::path::RelativePath;
 use packhorse_proto::window::{Finished, Outcome};
 use packhorse_trust::Code;
 
+use crate::classic::ClassicEvent;
 use crate::receipt::Receipt;
 
 /// Something that happened in a transfer.
@@ -91,6 +92,8 @@ pub enum Event {
     },
     /// Everything is done; the receipt says what arrived.
     Done(Receipt),
+    /// Something that happened to a file in one of the classic formats.
+    Classic(ClassicEvent),
 }
 
 /// Why a code is shown.

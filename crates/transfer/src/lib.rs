@@ -4,6 +4,7 @@
 //! placing thread and lane threads. The control task of each drives a state machine of
 //! [`packhorse_proto`]; content never passes through it.
 
+pub mod classic;
 pub mod event;
 pub mod options;
 pub mod receipt;

@@ -8,6 +8,8 @@ use packhorse_proto::limits::Limits;
 use packhorse_proto::path::RelativePath;
 use packhorse_trust::Code;
 
+use crate::classic::ClassicLimits;
+
 /// What to send, and where to.
 #[derive(Debug)]
 pub struct SendOptions {
@@ -56,7 +58,7 @@ pub struct ReceiveOptions {
     /// Where trees land; made where it does not exist.
     pub directory: PathBuf,
     /// The address to listen on; port 0 lets the kernel choose. `None`: every address, dual-stack,
-    /// at the default port.
+    /// at the default port; with [`ReceiveSecurity::Insecure`] or `classic`, on loopback.
     pub listen: Option<SocketAddr>,
     /// How senders prove that they are the ones expected.
     pub security: ReceiveSecurity,
@@ -66,6 +68,9 @@ pub struct ReceiveOptions {
     pub existing: Existing,
     /// What a peer may ask for at most.
     pub limits: Limits,
+    /// Takes files in the classic formats on the same port as well, from whoever reaches it, without
+    /// encryption or authentication. `None`: they are refused.
+    pub classic: Option<ClassicLimits>,
 }
 
 /// How a receiver knows its sender.

@@ -16,7 +16,7 @@ use crate::runtime;
 use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &Connect) -> Result<Exit, Failure> {
-    runtime::until_interrupted(talk(ui, args))?.unwrap_or_else(|| Err(Failure::interrupted()))
+    runtime::until_interrupted(talk(ui, args))?
 }
 
 async fn talk(ui: &Ui, args: &Connect) -> Result<Exit, Failure> {

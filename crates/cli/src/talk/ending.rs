@@ -2,7 +2,6 @@
 
 use std::io;
 
-use packhorse_endpoint::{Fault, OpenError};
 use packhorse_server::ConnectionError;
 
 use super::converse::{Broken, Ending};
@@ -57,20 +56,4 @@ pub(crate) fn exit_of(outcome: Result<Ending, Broken>) -> Result<Exit, Failure> 
             ),
         },
     })
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        Self {
-            exit: match error.fault() {
-                Fault::Usage => Exit::Usage,
-                Fault::Network => Exit::Network,
-                Fault::Local => Exit::Local,
-                Fault::Untrusted => Exit::Refused,
-            },
-            what: chain(&error),
-            consequence: Some("nothing was sent or received".into()),
-            hint: error.advice(),
-        }
-    }
 }

@@ -1,10 +1,10 @@
 //! `packhorse listen`.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use packhorse_endpoint::{Bound, Kind, bind};
-use packhorse_server::{Connection, Handler, HandlerError, Limits, Served, Server};
-use tokio::sync::{mpsc, oneshot};
+use packhorse_server::{Connection, Event, Handler, HandlerError, Limits, Served, Server};
+use tokio::sync::{Notify, mpsc};
 
 use super::args::Listen;
 use super::chat::{Chat, Over};
@@ -31,7 +31,8 @@ pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
             Some(builtin) => {
                 let show = show_of(ui, args, Tags::Peers);
                 let bound = bind_all(args).await?;
-                serve(args, bound, &show, builtin, runtime::interrupted()).await;
+                let observer = move |event: Event| show.event(&event);
+                serve(args, bound, observer, builtin, runtime::interrupted()).await;
                 Ok(Exit::Done)
             }
             None if args.once => once(ui, args, None).await,
@@ -62,7 +63,7 @@ async fn bind_all(args: &Listen) -> Result<Vec<Bound>, Failure> {
 async fn serve(
     args: &Listen,
     bound: Vec<Bound>,
-    show: &Show,
+    observer: impl Fn(Event) + Send + Sync + 'static,
     handler: impl Handler,
     stop: impl Future<Output = ()>,
 ) -> Served {
@@ -78,11 +79,10 @@ async fn serve(
         message: args.message_timeout,
         drain: args.drain,
     };
-    let show = show.clone();
     Server::new(bound)
         .framing(framing_of(&args.manners))
         .limits(limits)
-        .observer(move |event| show.event(&event))
+        .observer(observer)
         .serve(handler, stop)
         .await
 }
@@ -119,7 +119,8 @@ async fn chat(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
             () = interrupted => {}
         }
     };
-    serve(args, bound, &show, chat, stop).await;
+    let observer = move |event: Event| show.event(&event);
+    serve(args, bound, observer, chat, stop).await;
     failure.try_recv().map_or(Ok(Exit::Done), Err)
 }
 
@@ -131,7 +132,7 @@ async fn once(
 ) -> Result<Exit, Failure> {
     let show = show_of(ui, args, Tags::None);
     let bound = bind_all(args).await?;
-    let (done, outcome) = oneshot::channel();
+    let outcome = Outcome::default();
     let once = Once {
         args: OnceArgs {
             manners: args.manners.clone(),
@@ -140,28 +141,37 @@ async fn once(
             show: show.clone(),
         },
         builtin,
-        done: Mutex::new(Some(done)),
+        outcome: Arc::clone(&outcome),
     };
-    let (first, ended) = oneshot::channel();
+    // Not before the connection's record is written: a server that is told to end drains.
+    let over = Arc::new(Notify::new());
+    let ended = Arc::clone(&over);
+    let observer = move |event: Event| {
+        show.event(&event);
+        if matches!(event, Event::Ended(_)) {
+            ended.notify_one();
+        }
+    };
     let interrupted = runtime::interrupted();
     let stop = async {
         tokio::select! {
-            outcome = outcome => drop(first.send(outcome.ok())),
-            () = interrupted => drop(first.send(None)),
+            () = over.notified() => {}
+            () = interrupted => {}
         }
     };
-    serve(args, bound, &show, once, stop).await;
-    match ended.await.ok().flatten() {
-        Some(outcome) => exit_of(outcome),
-        None => Err(Failure::interrupted()),
-    }
+    serve(args, bound, observer, once, stop).await;
+    let outcome = outcome.lock().ok().and_then(|mut outcome| outcome.take());
+    outcome.map_or_else(|| Err(Failure::interrupted()), exit_of)
 }
+
+/// How the one conversation ended, once it has.
+type Outcome = Arc<Mutex<Option<Result<Ending, Broken>>>>;
 
 /// Serves the first who comes, and says how that ended.
 struct Once {
     args: OnceArgs,
     builtin: Option<packhorse_server::Builtin>,
-    done: Mutex<Option<oneshot::Sender<Result<Ending, Broken>>>>,
+    outcome: Outcome,
 }
 
 struct OnceArgs {
@@ -173,10 +183,9 @@ struct OnceArgs {
 
 impl Handler for Once {
     async fn handle(&self, connection: &mut Connection) -> Result<(), HandlerError> {
-        let done = self.done.lock().ok().and_then(|mut done| done.take());
-        let Some(done) = done else {
+        if self.outcome.lock().is_ok_and(|outcome| outcome.is_some()) {
             return Ok(());
-        };
+        }
         let outcome = match &self.builtin {
             Some(builtin) => by_handler(builtin, connection).await,
             None => self.args.by_hand(connection).await,
@@ -184,11 +193,9 @@ impl Handler for Once {
         let result = outcome
             .as_ref()
             .map_or_else(converse::as_handler, |_| Ok(()));
-        if result.is_ok() {
-            // Before the server is told to end, so that the end is in order.
-            let _ = connection.close().await;
+        if let Ok(mut kept) = self.outcome.lock() {
+            *kept = Some(outcome);
         }
-        let _ = done.send(outcome);
         result
     }
 }

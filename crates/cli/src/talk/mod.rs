@@ -6,6 +6,7 @@ pub(crate) mod connect;
 mod converse;
 mod ending;
 mod input;
+mod lines;
 pub(crate) mod listen;
 mod show;
 mod text;
@@ -22,7 +23,7 @@ use show::{Style, Tags};
 
 fn framing_of(manners: &Manners) -> Framing {
     Framing {
-        spec: manners.frame.clone(),
+        spec: manners.frame,
         limits: Limits {
             max_message: manners.max_message,
         },

@@ -13,13 +13,15 @@ use packhorse_server::{End, Event, Message, Moved, Peer, Record, Side};
 use packhorse_transfer::Escaped;
 use serde::Serialize;
 
+pub(super) use super::lines::Direction;
+use super::lines::{
+    EndedFields, FinishedFields, Line, ListeningFields, MessageFields, RefusedFields, VERSION,
+    WarningFields, fields_of, moved,
+};
 use super::text::Carry;
 use crate::json;
 use crate::ui::{Ui, Volume};
 use crate::units;
-
-/// The version of every line of JSON.
-const VERSION: u32 = 1;
 
 /// How messages are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +45,6 @@ pub(crate) enum Tags {
     Peers,
 }
 
-/// Which way a message went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Direction {
-    Received,
-    Sent,
-}
-
 /// Shows what is said and what happens. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Show(Arc<Inner>);
@@ -63,85 +57,6 @@ struct Inner {
     terminal: bool,
     /// Characters that are not whole yet, by peer.
     carries: Mutex<HashMap<u64, Carry>>,
-}
-
-#[derive(Serialize)]
-struct Line<T> {
-    v: u32,
-    event: &'static str,
-    time: String,
-    #[serde(flatten)]
-    fields: T,
-}
-
-#[derive(Serialize)]
-struct MessageFields<'a> {
-    peer: String,
-    number: u64,
-    direction: Direction,
-    offset: u64,
-    length: usize,
-    bytes: String,
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "is_zero")]
-    lost: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-#[derive(Serialize)]
-struct ListeningFields {
-    kind: String,
-    addr: String,
-    endpoint: String,
-    pin: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PeerFields {
-    kind: String,
-    peer: String,
-    local: String,
-    number: u64,
-}
-
-#[derive(Serialize)]
-struct EndedFields {
-    #[serde(flatten)]
-    peer: PeerFields,
-    received: MovedFields,
-    sent: MovedFields,
-    dropped: u64,
-    seconds: f64,
-    end: &'static str,
-    message: String,
-}
-
-#[derive(Serialize)]
-struct MovedFields {
-    bytes: u64,
-    messages: u64,
-}
-
-#[derive(Serialize)]
-struct FinishedFields {
-    peer: String,
-    number: u64,
-    side: &'static str,
-}
-
-#[derive(Serialize)]
-struct RefusedFields<'a> {
-    peer: String,
-    reason: &'a str,
-}
-
-#[derive(Serialize)]
-struct WarningFields<'a> {
-    message: &'a str,
 }
 
 impl Show {
@@ -451,15 +366,6 @@ fn endpoint_of(kind: Kind, address: &Address) -> String {
     }
 }
 
-fn fields_of(peer: &Peer) -> PeerFields {
-    PeerFields {
-        kind: peer.kind.to_string(),
-        peer: peer.to_string(),
-        local: peer.local.to_string(),
-        number: peer.number,
-    }
-}
-
 /// Who closed first, and by which flag, where the kind of socket has such.
 fn how_it_ended(record: &Record) -> String {
     let flag = match (&record.end, record.peer.kind.is_connected()) {
@@ -468,11 +374,6 @@ fn how_it_ended(record: &Record) -> String {
         _ => "",
     };
     format!("{}{flag}", Escaped(record.end.to_string().as_bytes()))
-}
-
-fn moved(moved: Moved) -> MovedFields {
-    let Moved { bytes, messages } = moved;
-    MovedFields { bytes, messages }
 }
 
 fn amount(moved: Moved) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_proto::lane::{LANE_HELLO_LENGTH, LaneHello};
-use packhorse_proto::preface::{PREFACE_LENGTH, Preface, PrefaceError, Refusal, Security};
+use packhorse_proto::preface::{MAGIC, PREFACE_LENGTH, Preface, PrefaceError, Refusal, Security};
 use packhorse_proto::receiver::{Authentication, Receiver, ReceiverEvent};
 use packhorse_trust::{
     Channel, Identity, Opener, PairingError, PairingKey, Responder, ResponderAwaitsTag,
@@ -16,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::reception::{Authenticated, Guess, LaneArrival, News, Reception};
+use crate::classic::{Hall, LENGTH_BYTES, header_length};
 use crate::error::Error;
 use crate::handshake::{
     self, Introduction, RECEIVER_ROLE, SENDER_ROLE, associated_data, host_name,
@@ -48,7 +49,16 @@ impl Greeting {
     async fn greet(&self, mut stream: TcpStream) -> Result<(), Error> {
         packhorse_endpoint::tune(&stream).map_err(Error::Lost)?;
         let mut preface = [0; PREFACE_LENGTH];
-        stream.read_exact(&mut preface).await.map_err(Error::Lost)?;
+        let (first, rest) = preface.split_at_mut(MAGIC.len());
+        stream.read_exact(first).await.map_err(Error::Lost)?;
+        // Read as the length of a classic header, the magic is far beyond the longest.
+        if let Some(hall) = &self.reception.classic
+            && let Ok(first) = <[u8; LENGTH_BYTES]>::try_from(&*first)
+            && header_length(first).is_ok()
+        {
+            return self.hand_over(hall, stream, first).await;
+        }
+        stream.read_exact(rest).await.map_err(Error::Lost)?;
         match Preface::parse(preface) {
             Ok(Preface::Lane) => self.greet_lane(stream).await,
             Ok(Preface::Control(security)) => self.greet_control(stream, security).await,
@@ -59,6 +69,20 @@ impl Greeting {
             Ok(_) => Err(PrefaceError::Unknown.into()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// A classic client: it is served elsewhere, with limits of its own.
+    async fn hand_over(
+        &self,
+        hall: &Arc<Hall>,
+        stream: TcpStream,
+        first: [u8; LENGTH_BYTES],
+    ) -> Result<(), Error> {
+        let place = hall.room().await;
+        let stream = stream.into_std().map_err(Error::Lost)?;
+        stream.set_nonblocking(false).map_err(Error::Lost)?;
+        hall.admit(place, stream, self.peer, first.to_vec());
+        Ok(())
     }
 
     async fn greet_lane(&self, mut stream: TcpStream) -> Result<(), Error> {

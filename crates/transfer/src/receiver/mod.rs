@@ -16,7 +16,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_endpoint as endpoint;
 use packhorse_proto::escape::Escaped;
@@ -25,18 +25,21 @@ use packhorse_tree::{Directory, Existing};
 use packhorse_trust::Code;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::time::{MissedTickBehavior, interval};
 
 use self::door::Door;
 use self::reception::{Authenticated, News, Reception};
 use crate::cancel::Cancel;
+use crate::classic::{Desk, Failed, Hall, Report};
 use crate::error::{Error, ErrorClass};
-use crate::event::{CodeReason, Event, Observer};
+use crate::event::{CodeReason, Event, Observer, PROGRESS_EVERY};
 use crate::options::{ReceiveOptions, ReceiveSecurity, Sessions};
 use crate::receipt::Receipt;
 
 /// Receives into a directory: one session, or one after the other until cancelled.
 ///
-/// Answers with the last session's receipt; `None` where it was cancelled before there was any. With
+/// Answers with the last session's receipt; `None` where it was cancelled before there was any, or where
+/// a classic file was all that was waited for. With
 /// [`Sessions::Many`] a session that fails is told as [`Event::SessionFailed`], and the receiver goes on.
 ///
 /// # Errors
@@ -47,15 +50,7 @@ pub async fn receive(
     cancel: Cancel,
 ) -> Result<Option<Receipt>, Error> {
     crate::descriptors::raise_limit();
-    let listen = match (options.listen, &options.security) {
-        // What may only be reached from here listens only here.
-        (None, ReceiveSecurity::Insecure) => Some(SocketAddr::from((
-            Ipv4Addr::LOCALHOST,
-            endpoint::DEFAULT_PORT,
-        ))),
-        (listen, _) => listen,
-    };
-    let listener = endpoint::listen(listen)?;
+    let listener = endpoint::listen(address_to_listen_on(&options))?;
     let address = listener.local_addr().map_err(Error::Lost)?;
     let (security, given) = match options.security {
         ReceiveSecurity::Insecure if !address.ip().to_canonical().is_loopback() => {
@@ -68,8 +63,13 @@ pub async fn receive(
     let destination = open_destination(&options.directory)?;
     let listener = TcpListener::from_std(listener).map_err(Error::Lost)?;
     let (news_to, news) = mpsc::unbounded_channel();
-    let reception = Arc::new(Reception::new(options.limits, security, news_to));
-    let receiver = Receiver {
+    let desk = options.classic.map(|limits| {
+        let (hall, reports) = Hall::new(Arc::clone(&destination), options.existing, limits);
+        Desk::new(hall, reports)
+    });
+    let hall = desk.as_ref().map(Desk::hall);
+    let reception = Arc::new(Reception::new(options.limits, security, hall, news_to));
+    let mut receiver = Receiver {
         destination,
         directory: options.directory,
         door: Door::new(listener, Arc::clone(&reception)),
@@ -80,12 +80,22 @@ pub async fn receive(
         held: VecDeque::new(),
         existing: options.existing,
         sessions: options.sessions,
-        observer,
+        observer: Arc::new(Mutex::new(observer)),
+        desk,
     };
-    receiver.run(address, &cancel).await
+    let outcome = receiver.run(address, &cancel).await;
+    receiver.close().await;
+    outcome
 }
 
-fn open_destination(directory: &Path) -> Result<Arc<Directory>, Error> {
+/// What may only be reached from here listens only here, unless an address is named.
+fn address_to_listen_on(options: &ReceiveOptions) -> Option<SocketAddr> {
+    let local = matches!(options.security, ReceiveSecurity::Insecure) || options.classic.is_some();
+    let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint::DEFAULT_PORT));
+    options.listen.or(local.then_some(loopback))
+}
+
+pub(crate) fn open_destination(directory: &Path) -> Result<Arc<Directory>, Error> {
     let failed = |error| Error::Destination {
         directory: Escaped(directory.as_os_str().as_encoded_bytes()).to_string(),
         error,
@@ -112,12 +122,26 @@ struct Receiver {
     held: VecDeque<News>,
     existing: Existing,
     sessions: Sessions,
-    observer: Observer,
+    /// Shared by the session that is served and what goes on beside it.
+    observer: Arc<Mutex<Observer>>,
+    /// Where outcomes of classic clients come in; `None` where they are refused.
+    desk: Option<Desk>,
+}
+
+/// What was waited for.
+enum Next {
+    Session(Box<Authenticated>),
+    /// A classic file is over, and it was the only one wanted.
+    File(Result<(), Error>),
 }
 
 impl Receiver {
-    async fn run(mut self, address: SocketAddr, cancel: &Cancel) -> Result<Option<Receipt>, Error> {
-        (self.observer)(&Event::Listening {
+    async fn run(
+        &mut self,
+        address: SocketAddr,
+        cancel: &Cancel,
+    ) -> Result<Option<Receipt>, Error> {
+        self.tell(&Event::Listening {
             addresses: vec![address],
         });
         let mut last = None;
@@ -128,18 +152,27 @@ impl Receiver {
                 outcome = self.next_session() => outcome,
                 () = cancel.cancelled() => return self.cancelled(last),
             };
-            let authenticated = outcome?;
+            let authenticated = match outcome? {
+                Next::Session(authenticated) => authenticated,
+                Next::File(outcome) => {
+                    self.finish_files(cancel).await;
+                    return outcome.map(|()| None);
+                }
+            };
             let peer = authenticated.peer;
             let outcome = self.serve(authenticated, cancel).await;
             match (outcome, self.sessions) {
-                (outcome, Sessions::One) => return outcome.map(Some),
+                (outcome, Sessions::One) => {
+                    self.finish_files(cancel).await;
+                    return outcome.map(Some);
+                }
                 (Ok(receipt), Sessions::Many) => last = Some(receipt),
                 (Err(error), Sessions::Many) if error.class() == ErrorClass::Interrupted => {
                     return Err(error);
                 }
                 (Err(error), Sessions::Many) => {
                     let message = error.to_string();
-                    (self.observer)(&Event::SessionFailed { peer, message });
+                    self.tell(&Event::SessionFailed { peer, message });
                 }
             }
             reason = CodeReason::NextSession;
@@ -169,7 +202,7 @@ impl Receiver {
                     error: io::Error::other(error),
                 };
                 let code = Arc::new(Code::generate().map_err(no_randomness)?);
-                (self.observer)(&Event::Code {
+                self.tell(&Event::Code {
                     code: Arc::clone(&code),
                     reason,
                 });
@@ -181,27 +214,73 @@ impl Receiver {
     }
 
     /// Greets whoever comes, until one is authenticated.
-    async fn next_session(&mut self) -> Result<Box<Authenticated>, Error> {
+    async fn next_session(&mut self) -> Result<Next, Error> {
+        let mut ticks = interval(PROGRESS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let news = match self.held.pop_front() {
                 Some(news) => news,
                 None => tokio::select! {
                     () = self.door.stand_open() => continue,
                     Some(news) = self.news.recv() => news,
+                    report = next_report(&mut self.desk) => {
+                        let outcome = tell_report(report, self.desk.as_mut(), &self.observer);
+                        match outcome {
+                            Some(outcome) if self.sessions == Sessions::One => {
+                                return Ok(Next::File(outcome.map_err(|failed| failed.error.into())));
+                            }
+                            outcome => tell_failed(outcome, &self.observer),
+                        }
+                        continue;
+                    }
+                    _ = ticks.tick(), if self.desk.is_some() => {
+                        self.tell_progress_of_files();
+                        continue;
+                    }
                 },
             };
             if let Some(authenticated) = self.handle_news(news)? {
-                return Ok(authenticated);
+                return Ok(Next::Session(authenticated));
             }
+        }
+    }
+
+    fn tell(&self, event: &Event) {
+        tell(event, &self.observer);
+    }
+
+    fn tell_progress_of_files(&self) {
+        if let Some(progress) = self.desk.as_ref().and_then(Desk::progress) {
+            self.tell(&Event::Progress(progress));
+        }
+    }
+
+    /// Waits for classic files that are under way. They have deadlines of their own.
+    async fn finish_files(&mut self, cancel: &Cancel) {
+        while self.desk.as_ref().is_some_and(Desk::is_busy) {
+            tokio::select! {
+                report = next_report(&mut self.desk) => {
+                    let outcome = tell_report(report, self.desk.as_mut(), &self.observer);
+                    tell_failed(outcome, &self.observer);
+                }
+                () = cancel.cancelled() => return,
+            }
+        }
+    }
+
+    /// Cuts classic clients who are left.
+    async fn close(mut self) {
+        if let Some(desk) = &mut self.desk {
+            desk.close(&mut forwarding_to(&self.observer)).await;
         }
     }
 
     fn handle_news(&mut self, news: News) -> Result<Option<Box<Authenticated>>, Error> {
         match news {
             News::Authenticated(authenticated) => return Ok(Some(authenticated)),
-            News::Refused { peer, reason } => (self.observer)(&Event::Refused { peer, reason }),
+            News::Refused { peer, reason } => self.tell(&Event::Refused { peer, reason }),
             News::WrongCode { peer, left } => {
-                (self.observer)(&Event::WrongCode { peer, left });
+                self.tell(&Event::WrongCode { peer, left });
                 if left == 0 {
                     if self.given.is_some() {
                         return Err(Error::CodeBurnt(self.reception.limits.wrong_guesses));
@@ -225,8 +304,7 @@ impl Receiver {
             reception: Arc::clone(&self.reception),
             existing: self.existing,
         };
-        // The session needs the observer, and so does what happens at the door meanwhile.
-        let mut observer = std::mem::replace(&mut self.observer, Box::new(|_| {}));
+        let mut observer = forwarding_to(&self.observer);
         let outcome = {
             let mut serving =
                 std::pin::pin!(session::run(setting, *authenticated, &mut observer, cancel));
@@ -237,11 +315,79 @@ impl Receiver {
                     Some(news) = self.news.recv() => if self.held.len() < HELD_NEWS {
                         self.held.push_back(news);
                     },
+                    report = next_report(&mut self.desk) => {
+                        let outcome = tell_report(report, self.desk.as_mut(), &self.observer);
+                        tell_failed(outcome, &self.observer);
+                    }
                 }
             }
         };
-        self.observer = observer;
         self.reception.end();
         outcome
+    }
+}
+
+/// The next outcome of a classic client; waits for ever where there are none.
+async fn next_report(desk: &mut Option<Desk>) -> Report {
+    match desk {
+        Some(desk) => desk.report().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn tell_report(
+    report: Report,
+    desk: Option<&mut Desk>,
+    observer: &Arc<Mutex<Observer>>,
+) -> Option<Result<(), Failed>> {
+    desk?.handle_report(report, &mut forwarding_to(observer))
+}
+
+fn tell_failed(outcome: Option<Result<(), Failed>>, observer: &Arc<Mutex<Observer>>) {
+    if let Some(Err(failed)) = outcome {
+        failed.tell(&mut forwarding_to(observer));
+    }
+}
+
+fn tell(event: &Event, observer: &Mutex<Observer>) {
+    // An observer that panicked has nothing to keep whole for anybody here.
+    let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+    (*observer)(event);
+}
+
+/// An observer of its own for somebody who runs beside others.
+fn forwarding_to(observer: &Arc<Mutex<Observer>>) -> Observer {
+    let observer = Arc::clone(observer);
+    Box::new(move |event| tell(event, &observer))
+}
+
+#[cfg(test)]
+mod tests {
+    use packhorse_proto::limits::Limits;
+
+    use super::*;
+    use crate::classic::ClassicLimits;
+
+    #[test]
+    fn what_takes_anybody_is_reached_from_here_alone_unless_an_address_is_named() {
+        let mut options = ReceiveOptions {
+            directory: PathBuf::from("."),
+            listen: None,
+            security: ReceiveSecurity::Generate,
+            sessions: Sessions::One,
+            existing: Existing::Replace,
+            limits: Limits::default(),
+            classic: None,
+        };
+        assert_eq!(address_to_listen_on(&options), None);
+        options.classic = Some(ClassicLimits::default());
+        let address = address_to_listen_on(&options).unwrap();
+        assert!(address.ip().is_loopback());
+        options.classic = None;
+        options.security = ReceiveSecurity::Insecure;
+        assert_eq!(address_to_listen_on(&options), Some(address));
+        let named = "192.0.2.7:1".parse().unwrap();
+        options.listen = Some(named);
+        assert_eq!(address_to_listen_on(&options), Some(named));
     }
 }

@@ -12,12 +12,15 @@ use packhorse_trust::{Code, Opener, SessionKeys, Suite};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
+use crate::classic::Hall;
 use crate::wire::Wire;
 
 /// What greetings share with the receiver.
 pub(crate) struct Reception {
     pub(crate) limits: Limits,
     pub(crate) security: Security,
+    /// Where classic clients go; `None` where they are refused.
+    pub(crate) classic: Option<Arc<Hall>>,
     state: Mutex<State>,
     pub(crate) news: UnboundedSender<News>,
 }
@@ -87,7 +90,12 @@ pub(crate) enum Guess {
 }
 
 impl Reception {
-    pub(super) fn new(limits: Limits, security: Security, news: UnboundedSender<News>) -> Self {
+    pub(super) fn new(
+        limits: Limits,
+        security: Security,
+        classic: Option<Arc<Hall>>,
+        news: UnboundedSender<News>,
+    ) -> Self {
         let state = Mutex::new(State {
             code: None,
             session: None,
@@ -95,6 +103,7 @@ impl Reception {
         Self {
             limits,
             security,
+            classic,
             state,
             news,
         }

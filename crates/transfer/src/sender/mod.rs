@@ -42,7 +42,7 @@ pub async fn send(
     let subdirectory = subdirectory(&options.to)?;
     let limits = options.limits.clone();
     let work = async {
-        let (stream, peer) = connect(&options, limits.authentication).await?;
+        let (stream, peer) = connect(&options.to, limits.authentication).await?;
         let greeted = handshake::greet(stream, &options.security);
         let introduction = match timeout(limits.authentication, greeted).await {
             Ok(introduction) => introduction?,
@@ -77,7 +77,7 @@ fn subdirectory(to: &Destination) -> Result<Option<RelativePath>, Error> {
 }
 
 /// Runs `work` on a thread of its own, and gives its outcome.
-fn on_thread<T: Send + 'static>(
+pub(crate) fn on_thread<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<oneshot::Receiver<T>, Error> {
@@ -95,11 +95,11 @@ fn on_thread<T: Send + 'static>(
 }
 
 /// Tries the receiver's addresses in turn.
-async fn connect(
-    options: &SendOptions,
+pub(crate) async fn connect(
+    to: &Destination,
     patience: Duration,
 ) -> Result<(TcpStream, SocketAddr), Error> {
-    let to = options.to.clone();
+    let to = to.clone();
     let resolved = on_thread("resolve", move || endpoint::resolve(&to.host, to.port))?;
     let addresses = resolved
         .await

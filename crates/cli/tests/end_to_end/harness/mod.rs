@@ -1,6 +1,7 @@
 //! What the tests stand on: processes with deadlines, trees with every oddity, and other people's
 //! programs to judge by.
 
+pub(crate) mod classic;
 pub(crate) mod compare;
 pub(crate) mod peer;
 pub(crate) mod process;

@@ -151,16 +151,27 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait_for(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         loop {
+            let event = self.wait_for_any(&[name]);
+            if wanted(&event) {
+                return event;
+            }
+        }
+    }
+
+    /// Waits for the next event of any of these names, and gives it.
+    #[track_caller]
+    pub(crate) fn wait_for_any(&mut self, names: &[&str]) -> Value {
+        loop {
             let at = self.events_seen;
             let line = self
                 .stdout
                 .wait(self.deadline, |lines| lines.get(at).cloned());
             self.events_seen += 1;
             let Some(line) = line else {
-                panic!("no event `{name}` from {}: {}", self.what, self.told());
+                panic!("none of {names:?} from {}: {}", self.what, self.told());
             };
             let event = parse_event(&line);
-            if event["event"] == name && wanted(&event) {
+            if names.iter().any(|name| event["event"] == *name) {
                 return event;
             }
         }
