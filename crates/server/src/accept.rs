@@ -65,7 +65,7 @@ type Accepted = (Socket, Address, OwnedSemaphorePermit);
 /// kernel, and a socket to which nobody comes keeps no room from the others.
 async fn next<H: Handler>(house: &House<H>, bound: &Bound) -> io::Result<Accepted> {
     loop {
-        drop(bound.socket.readable().await?);
+        bound.socket.readable().await?;
         let room = Arc::clone(&house.room)
             .acquire_owned()
             .await

@@ -67,7 +67,7 @@ pub(crate) fn run(ui: &Ui, args: &Load) -> Result<Exit, Failure> {
 
 /// Datagrams are messages as they are.
 fn frame_of(args: &Load) -> FrameSpec {
-    args.frame.clone().unwrap_or_else(|| {
+    args.frame.unwrap_or_else(|| {
         let datagrams = args.endpoint.kind.socket_type().keeps_boundaries();
         match datagrams {
             true => FrameSpec::None,
