@@ -13,6 +13,7 @@ mod receipts;
 mod s04_tcp_pair;
 mod s05_udp_chat;
 mod s06_sticky_packets;
+mod s07_struct;
 mod second_implementation;
 mod sources;
 mod trees;
