@@ -270,7 +270,7 @@ def huge_formats_cost_nothing():
 
 
 def millions_of_values_are_printed_one_by_one():
-    """Two million values would take 64 MB as a list; here they fit into 24 with their bytes."""
+    """Two million values would take 96 MB as a list; here they fit into 24 with their bytes."""
     with tempfile.TemporaryFile() as zeros:
         zeros.truncate(2_000_000)
         ours = within(24 << 10, "unpack", "2000000b", stdin=zeros)
