@@ -236,6 +236,8 @@ impl<H: Handler> Drop for Leaving<'_, H> {
     fn drop(&mut self) {
         let house = self.house;
         let peer = self.connection.peer().clone();
+        // Before it is told: who hears of the end and sends again is a new peer.
+        self.connection.receiver.close();
         house.book().connections.remove(&peer.number);
         house.ended.fetch_add(1, Ordering::Relaxed);
         let end = self
