@@ -12,7 +12,7 @@ use clap::{Args, ValueEnum};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::measure::{Measured, Spread, Usage};
-use crate::run::{cargo, describe, run, top};
+use crate::run::{cargo, describe, run, target};
 use crate::sshd::Sshd;
 use crate::tools;
 
@@ -118,11 +118,9 @@ impl Ground {
         std::io::copy(&mut random, &mut File::create(&source)?)?;
         let code_file = directory.join("code");
         fs::write(&code_file, "a code for benchmarks\n")?;
-        let target =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(top().join("target"), PathBuf::from);
         Ok(Self {
             sshd: Sshd::new(directory.join("ssh"))?,
-            packhorse: target.join("release/packhorse"),
+            packhorse: target().join("release/packhorse"),
             directory: directory.to_path_buf(),
             source,
             code_file,

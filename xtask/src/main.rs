@@ -6,6 +6,7 @@
 )]
 
 mod bench;
+mod bench_echo;
 mod measure;
 mod run;
 mod sshd;
@@ -25,12 +26,15 @@ enum Task {
     Test(steps::TestArgs),
     /// Measure packhorse against scp over loopback and print a table.
     Bench(bench::BenchArgs),
+    /// Measure echo servers under load, packhorse's and others, and print a table.
+    BenchEcho(bench_echo::BenchEchoArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Task::parse() {
         Task::Test(args) => steps::test(&args),
         Task::Bench(args) => bench::bench(&args),
+        Task::BenchEcho(args) => bench_echo::bench_echo(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,11 @@ pub(crate) fn top() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// Where cargo builds.
+pub(crate) fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or(top().join("target"), PathBuf::from)
+}
+
 /// The cargo that runs this task, to be run at the top of the checkout.
 pub(crate) fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

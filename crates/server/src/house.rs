@@ -1,7 +1,9 @@
 //! What all connections of a server share: its limits, its book of who is there, and how one is run.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -59,12 +61,13 @@ impl<H: Handler> Drop for Place<H> {
 }
 
 /// A connection whose handler is about to run.
-pub(crate) struct Arrival {
+pub(crate) struct Arrival<H: Handler> {
     pub(crate) connection: Connection,
     pub(crate) watch: Arc<Watch>,
     pub(crate) idle: Option<Duration>,
     /// Datagrams that the handler was too slow for.
     pub(crate) dropped: Arc<AtomicU64>,
+    pub(crate) place: Place<H>,
 }
 
 impl<H: Handler> House<H> {
@@ -119,11 +122,19 @@ impl<H: Handler> House<H> {
     }
 
     /// Runs the handler on a connection, from its arrival to its record.
-    pub(crate) async fn run(&self, arrival: Arrival) {
-        let mut leaving = self.enter(arrival);
+    pub(crate) fn run(&self, arrival: Arrival<H>) -> impl Future<Output = ()> + Send + '_ {
+        // On the heap, and made before anything waits: what a task is given it holds twice.
+        let leaving = Box::new(self.enter(arrival));
+        self.serve(leaving)
+    }
+
+    async fn serve(&self, mut leaving: Box<Leaving<'_, H>>) {
         let watch = Arc::clone(&leaving.watch);
-        let handled = self.handler.handle(&mut leaving.connection);
-        let outcome = match watch.unless_cut(handled).await {
+        let handled = {
+            let mut handled = pin!(self.handler.handle(&mut leaving.connection));
+            poll_fn(|context| watch.poll_unless_cut(context, handled.as_mut())).await
+        };
+        let outcome = match handled {
             // What the handler fed and did not flush still goes out.
             Some(Ok(())) => leaving.connection.finish().await.map_err(Into::into),
             Some(error) => error,
@@ -136,12 +147,13 @@ impl<H: Handler> House<H> {
         }
     }
 
-    fn enter(&self, arrival: Arrival) -> Leaving<'_, H> {
+    fn enter(&self, arrival: Arrival<H>) -> Leaving<'_, H> {
         let Arrival {
             connection,
             watch,
             idle,
             dropped,
+            place,
         } = arrival;
         let deadlines = Deadlines {
             idle,
@@ -165,6 +177,7 @@ impl<H: Handler> House<H> {
             watch,
             start: Instant::now(),
             dropped,
+            place: Some(place),
             end: None,
         }
     }
@@ -218,6 +231,7 @@ struct Leaving<'a, H: Handler> {
     watch: Arc<Watch>,
     start: Instant,
     dropped: Arc<AtomicU64>,
+    place: Option<Place<H>>,
     end: Option<End>,
 }
 
@@ -236,8 +250,9 @@ impl<H: Handler> Drop for Leaving<'_, H> {
     fn drop(&mut self) {
         let house = self.house;
         let peer = self.connection.peer().clone();
-        // Before it is told: who hears of the end and sends again is a new peer.
+        // Before it is told: who hears of the end and sends again is a new peer, and has a place.
         self.connection.receiver.close();
+        drop(self.place.take());
         house.book().connections.remove(&peer.number);
         house.ended.fetch_add(1, Ordering::Relaxed);
         let end = self

@@ -1,5 +1,10 @@
 //! Connections with message boundaries on any socket, and serving many of them.
 
+/// The examples of the page on serving are compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/serving.md")]
+struct Serving;
+
 mod accept;
 mod builtin;
 mod connection;

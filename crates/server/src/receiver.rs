@@ -1,6 +1,8 @@
 //! The receiving half of a connection.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::connection::{ConnectionError, FirstToFinish, Framing, Message, Moved, Side};
 use crate::room;
-use crate::watch::{Cause, Watch, unless_ended};
+use crate::watch::{Cause, Watch, poll_unless_ended};
 
 /// What a draining server still receives of a peer, where nobody can say how much had come.
 const DRAIN_AT_MOST: u64 = 1 << 20;
@@ -222,8 +224,14 @@ impl Receiver {
         let received = match &mut self.source {
             // There is something, which the runtime may not have noticed yet.
             Source::Stream(socket) if self.draining.is_some() => Some(receive_some(socket).await),
-            Source::Stream(socket) => unless_ended(watch, receive_some(socket)).await,
-            Source::Tls(tls) => unless_ended(watch, receive_tls(tls)).await,
+            Source::Stream(socket) => {
+                let mut bytes = pin!(receive_some(socket));
+                poll_fn(|context| poll_unless_ended(watch, context, bytes.as_mut())).await
+            }
+            Source::Tls(tls) => {
+                let mut bytes = pin!(receive_tls(tls));
+                poll_fn(|context| poll_unless_ended(watch, context, bytes.as_mut())).await
+            }
             Source::Packets(_) | Source::Echo(..) | Source::Session(_) => None,
         };
         let Some(bytes) = received else {
@@ -311,9 +319,19 @@ impl Receiver {
         }
         let watch = self.watch.as_deref();
         let next = match &mut self.source {
-            Source::Packets(socket) => unless_ended(watch, receive_packet(socket)).await,
-            Source::Echo(socket, echo) => unless_ended(watch, receive_answer(socket, echo)).await,
-            Source::Session(datagrams) => unless_ended(watch, datagrams.recv()).await.map(Ok),
+            Source::Packets(socket) => {
+                let mut packet = pin!(receive_packet(socket));
+                poll_fn(|context| poll_unless_ended(watch, context, packet.as_mut())).await
+            }
+            Source::Echo(socket, echo) => {
+                let mut answer = pin!(receive_answer(socket, echo));
+                poll_fn(|context| poll_unless_ended(watch, context, answer.as_mut())).await
+            }
+            Source::Session(datagrams) => {
+                let mut datagram = pin!(datagrams.recv());
+                let next = poll_fn(|context| poll_unless_ended(watch, context, datagram.as_mut()));
+                next.await.map(Ok)
+            }
             Source::Stream(_) | Source::Tls(_) => None,
         };
         let next = match (next, &self.source) {

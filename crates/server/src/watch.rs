@@ -3,11 +3,10 @@
 //! The connection only leaves marks here, for the price of a store. The server looks at them from time to
 //! time, and it alone reads a clock.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 /// Why the server ends a connection whose handler still runs.
@@ -103,43 +102,52 @@ impl Watch {
         }
     }
 
-    /// Runs a handler. `None`: it was cut.
-    pub(crate) async fn unless_cut<T>(&self, handled: impl Future<Output = T>) -> Option<T> {
-        let mut handled = pin!(handled);
-        poll_fn(|context| {
-            // The waker before the look, so that no cut is between them.
-            self.hear(|wakers| &mut wakers.task, context.waker());
-            match handled.as_mut().poll(context) {
-                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-                Poll::Pending if self.cut.load(Ordering::Acquire) => Poll::Ready(None),
-                Poll::Pending => Poll::Pending,
-            }
-        })
-        .await
+    /// Polls a handler. `None`: it was cut.
+    ///
+    /// Not an `async fn`, and neither is [`poll_unless_ended`](Self::poll_unless_ended): what such a
+    /// function is given takes its room twice, for as long as it waits, in each of thousands of tasks.
+    pub(crate) fn poll_unless_cut<T>(
+        &self,
+        context: &mut Context<'_>,
+        handled: Pin<&mut impl Future<Output = T>>,
+    ) -> Poll<Option<T>> {
+        // The waker before the look, so that no cut is between them.
+        self.hear(|wakers| &mut wakers.task, context.waker());
+        match handled.poll(context) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if self.cut.load(Ordering::Acquire) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
     }
-}
 
-/// Waits for something to receive. `None`: there is nothing, and the server ends the connection.
-pub(crate) async fn unless_ended<T>(
-    watch: Option<&Watch>,
-    something: impl Future<Output = T>,
-) -> Option<T> {
-    let Some(watch) = watch else {
-        return Some(something.await);
-    };
-    let mut something = pin!(something);
-    poll_fn(|context| {
-        if let Poll::Ready(something) = something.as_mut().poll(context) {
+    /// Polls for something to receive. `None`: there is nothing, and the server ends the connection.
+    fn poll_unless_ended<T>(
+        &self,
+        context: &mut Context<'_>,
+        something: Pin<&mut impl Future<Output = T>>,
+    ) -> Poll<Option<T>> {
+        if let Poll::Ready(something) = something.poll(context) {
             return Poll::Ready(Some(something));
         }
         // The waker before the look, so that no end is between them.
-        watch.hear(|wakers| &mut wakers.receiver, context.waker());
-        match watch.cause() {
+        self.hear(|wakers| &mut wakers.receiver, context.waker());
+        match self.cause() {
             Some(_) => Poll::Ready(None),
             None => Poll::Pending,
         }
-    })
-    .await
+    }
+}
+
+/// As [`Watch::poll_unless_ended`]; a client has nobody who watches it.
+pub(crate) fn poll_unless_ended<T>(
+    watch: Option<&Watch>,
+    context: &mut Context<'_>,
+    something: Pin<&mut impl Future<Output = T>>,
+) -> Poll<Option<T>> {
+    match watch {
+        Some(watch) => watch.poll_unless_ended(context, something),
+        None => something.poll(context).map(Some),
+    }
 }
 
 /// How long a connection may do nothing.

@@ -32,6 +32,10 @@ use pace::{Gate, Schedule};
 use report::Report;
 use tally::Tally;
 
+/// How long messages that were due in time may still be sent: what a full machine was late for counts as
+/// latency, and is not left out.
+const LATE: Duration = Duration::from_secs(1);
+
 /// From when all connections are open to when the first message is due.
 const RUN_UP: Duration = Duration::from_millis(20);
 
@@ -63,7 +67,7 @@ pub(crate) fn run(ui: &Ui, args: &Load) -> Result<Exit, Failure> {
 
 /// Datagrams are messages as they are.
 fn frame_of(args: &Load) -> FrameSpec {
-    args.frame.clone().unwrap_or_else(|| {
+    args.frame.unwrap_or_else(|| {
         let datagrams = args.endpoint.kind.socket_type().keeps_boundaries();
         match datagrams {
             true => FrameSpec::None,
@@ -112,7 +116,7 @@ async fn load(ui: &Ui, args: &Load, spec: FrameSpec, shape: Shape) -> Result<Rep
     });
     let mut going = Going::start(&run, args, connections);
     let early = {
-        let end = tokio::time::sleep_until((going.start + args.duration).into());
+        let end = end_of(&run, going.schedule, going.start + args.duration);
         let watching = show.watch(&run, going.start, args.duration);
         tokio::select! {
             () = end => false,
@@ -141,6 +145,15 @@ async fn load(ui: &Ui, args: &Load, spec: FrameSpec, shape: Shape) -> Result<Rep
         latency: run.tally.latency(),
         interrupted: early,
     })
+}
+
+/// Waits until no more is to be sent.
+async fn end_of(run: &Run, schedule: Option<Schedule>, end: Instant) {
+    tokio::time::sleep_until(end.into()).await;
+    let due = schedule.map_or(0, |schedule| schedule.messages);
+    while run.tally.counts().sent < due && end.elapsed() < LATE {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// The connections of a run, at work.

@@ -204,7 +204,7 @@ fn units_of(nanoseconds: u64, unit: f64) -> f64 {
 fn time(nanoseconds: u64) -> String {
     let (value, unit) = match nanoseconds {
         0..1_000_000 => (units_of(nanoseconds, 1e3), "µs"),
-        0..1_000_000_000 => (units_of(nanoseconds, 1e6), "ms"),
+        1_000_000..1_000_000_000 => (units_of(nanoseconds, 1e6), "ms"),
         _ => (units_of(nanoseconds, 1e9), "s"),
     };
     match value {

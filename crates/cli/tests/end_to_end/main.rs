@@ -17,6 +17,7 @@ mod s06_sticky_packets;
 mod s07_struct;
 mod s08_classic_size;
 mod s09_classic_md5;
+mod s10_servers;
 mod s12_buffers;
 mod second_implementation;
 mod sources;
