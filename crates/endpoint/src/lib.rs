@@ -13,6 +13,7 @@ mod interfaces;
 mod listen;
 mod open;
 mod open_error;
+mod option_value;
 mod options;
 mod packet;
 mod percent;
@@ -38,7 +39,8 @@ pub use open::{
     BACKLOG, Bound, CONNECT_TIMEOUT, Connected, Io, bind, bind_anyway, connect, connect_anyway,
 };
 pub use open_error::{Fault, OpenError};
-pub use options::{OptionError, OptionName, Options, Role, parse_size};
+pub use option_value::parse_size;
+pub use options::{OptionError, OptionName, Options, Role};
 pub use packet::Packet;
 pub use pin::{Pin, PinError};
 pub use resolve::{ResolveError, resolve};

@@ -119,7 +119,8 @@ impl Received {
 }
 
 /// A socket of any family and type. It closes when it is dropped: what was sent is still delivered,
-/// what was not received is lost.
+/// what was not received is lost. With TCP the peer learns of the latter by a reset, which may cut off
+/// what was on its way to it: read to the end before closing.
 ///
 /// ```
 /// use packhorse_endpoint::{Address, Family, RecvFlags, SendFlags, Socket, Type};
@@ -410,9 +411,6 @@ impl std::os::fd::AsRawFd for Socket {
 
 impl From<Socket> for OwnedFd {
     fn from(socket: Socket) -> Self {
-        if let Some(file) = socket.file {
-            file.leave();
-        }
         socket.fd
     }
 }

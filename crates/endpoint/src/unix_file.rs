@@ -43,11 +43,6 @@ impl UnixFile {
         });
         Ok(())
     }
-
-    /// Leaves the file to whoever holds the socket from now on.
-    pub(crate) fn leave(self) {
-        std::mem::forget(self);
-    }
 }
 
 fn is_stale(path: &Path, kind: Type) -> bool {

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use crate::connection::Connection;
 use crate::event::{Event, Refusal};
 use crate::handler::Handler;
-use crate::house::{Arrival, House};
+use crate::house::{Arrival, House, Place};
 use crate::peer::Peer;
 use crate::server::{self, Phase};
 use crate::watch::Watch;
@@ -65,7 +65,7 @@ type Accepted = (Socket, Address, OwnedSemaphorePermit);
 /// kernel, and a socket to which nobody comes keeps no room from the others.
 async fn next<H: Handler>(house: &House<H>, bound: &Bound) -> io::Result<Accepted> {
     loop {
-        bound.socket.readable().await?;
+        let _ = bound.socket.readable().await?;
         let room = Arc::clone(&house.room)
             .acquire_owned()
             .await
@@ -111,12 +111,16 @@ fn admit<H: Handler>(
     };
     let (house, tls) = (Arc::clone(house), bound.tls.clone());
     running.spawn(async move {
-        serve(&house, tls.as_ref(), socket, peer).await;
-        drop(place);
+        serve(&house, tls.as_ref(), socket, (peer, place)).await;
     });
 }
 
-async fn serve<H: Handler>(house: &House<H>, tls: Option<&TlsServer>, socket: Socket, peer: Peer) {
+async fn serve<H: Handler>(
+    house: &House<H>,
+    tls: Option<&TlsServer>,
+    socket: Socket,
+    (peer, place): (Peer, Place<H>),
+) {
     // What a handshake needs is much more than what comes after it, and does not stay in the task.
     let established = Box::pin(Bound::establish(tls, socket)).await;
     let io = match established {
@@ -139,6 +143,7 @@ async fn serve<H: Handler>(house: &House<H>, tls: Option<&TlsServer>, socket: So
             watch,
             idle: house.limits.idle,
             dropped: Arc::default(),
+            place,
         })
         .await;
 }

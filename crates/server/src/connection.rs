@@ -147,7 +147,14 @@ impl Connection {
             address: connected.peer,
             local: connected.local,
         };
-        Self::over(connected.io, peer, framing, None)
+        match (connected.io, connected.echo) {
+            (Io::Plain(socket), Some(echo)) => {
+                let socket = Arc::new(socket);
+                let source = Source::Echo(Arc::clone(&socket), echo.clone());
+                Self::new(source, Sink::Echo(socket, echo), peer, framing, None)
+            }
+            (io, _) => Self::over(io, peer, framing, None),
+        }
     }
 
     pub(crate) fn over(io: Io, peer: Peer, framing: &Framing, watch: Option<Arc<Watch>>) -> Self {

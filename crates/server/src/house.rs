@@ -61,12 +61,13 @@ impl<H: Handler> Drop for Place<H> {
 }
 
 /// A connection whose handler is about to run.
-pub(crate) struct Arrival {
+pub(crate) struct Arrival<H: Handler> {
     pub(crate) connection: Connection,
     pub(crate) watch: Arc<Watch>,
     pub(crate) idle: Option<Duration>,
     /// Datagrams that the handler was too slow for.
     pub(crate) dropped: Arc<AtomicU64>,
+    pub(crate) place: Place<H>,
 }
 
 impl<H: Handler> House<H> {
@@ -121,7 +122,7 @@ impl<H: Handler> House<H> {
     }
 
     /// Runs the handler on a connection, from its arrival to its record.
-    pub(crate) fn run(&self, arrival: Arrival) -> impl Future<Output = ()> + Send + '_ {
+    pub(crate) fn run(&self, arrival: Arrival<H>) -> impl Future<Output = ()> + Send + '_ {
         // On the heap, and made before anything waits: what a task is given it holds twice.
         let leaving = Box::new(self.enter(arrival));
         self.serve(leaving)
@@ -146,12 +147,13 @@ impl<H: Handler> House<H> {
         }
     }
 
-    fn enter(&self, arrival: Arrival) -> Leaving<'_, H> {
+    fn enter(&self, arrival: Arrival<H>) -> Leaving<'_, H> {
         let Arrival {
             connection,
             watch,
             idle,
             dropped,
+            place,
         } = arrival;
         let deadlines = Deadlines {
             idle,
@@ -175,6 +177,7 @@ impl<H: Handler> House<H> {
             watch,
             start: Instant::now(),
             dropped,
+            place: Some(place),
             end: None,
         }
     }
@@ -228,6 +231,7 @@ struct Leaving<'a, H: Handler> {
     watch: Arc<Watch>,
     start: Instant,
     dropped: Arc<AtomicU64>,
+    place: Option<Place<H>>,
     end: Option<End>,
 }
 
@@ -246,6 +250,9 @@ impl<H: Handler> Drop for Leaving<'_, H> {
     fn drop(&mut self) {
         let house = self.house;
         let peer = self.connection.peer().clone();
+        // Before it is told: who hears of the end and sends again is a new peer, and has a place.
+        self.connection.receiver.close();
+        drop(self.place.take());
         house.book().connections.remove(&peer.number);
         house.ended.fetch_add(1, Ordering::Relaxed);
         let end = self

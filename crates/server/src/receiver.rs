@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use packhorse_endpoint::{AsyncSocket, Packet, Received, Tls};
+use packhorse_endpoint::{AsyncSocket, Echo, Packet, Received, Tls};
 use packhorse_frame::{Decoder, FrameSpec};
 use rustix::io::ioctl_fionread;
 use tokio::io::{AsyncReadExt as _, ReadHalf};
@@ -30,6 +30,8 @@ pub(crate) enum Source {
     Tls(ReadHalf<Tls>),
     /// Connected, with message boundaries.
     Packets(Arc<AsyncSocket>),
+    /// Answers to echo requests.
+    Echo(Arc<AsyncSocket>, Echo),
     /// What one peer sends to a socket that many send to.
     Session(mpsc::Receiver<Datagram>),
 }
@@ -107,6 +109,13 @@ impl Receiver {
         self.first.note(Side::Peer);
     }
 
+    /// Takes no more datagrams: what its peer sends from now on begins a new session.
+    pub(crate) fn close(&mut self) {
+        if let Source::Session(datagrams) = &mut self.source {
+            datagrams.close();
+        }
+    }
+
     /// Whether the peer has said that no more comes.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -125,7 +134,7 @@ impl Receiver {
                     Source::Stream(socket) => receive_some(socket).await,
                     Source::Tls(tls) => receive_tls(tls).await,
                     // The kernel keeps what was sent, whatever becomes of this side.
-                    Source::Packets(_) | Source::Session(_) => return,
+                    Source::Packets(_) | Source::Echo(..) | Source::Session(_) => return,
                 };
                 match received {
                     Ok(bytes) if !bytes.is_empty() => {}
@@ -138,7 +147,10 @@ impl Receiver {
     }
 
     fn keeps_boundaries(&self) -> bool {
-        matches!(self.source, Source::Packets(_) | Source::Session(_))
+        matches!(
+            self.source,
+            Source::Packets(_) | Source::Echo(..) | Source::Session(_)
+        )
     }
 
     /// A message that is here already.
@@ -210,6 +222,8 @@ impl Receiver {
         }
         let watch = self.watch.as_deref();
         let received = match &mut self.source {
+            // There is something, which the runtime may not have noticed yet.
+            Source::Stream(socket) if self.draining.is_some() => Some(receive_some(socket).await),
             Source::Stream(socket) => {
                 let mut bytes = pin!(receive_some(socket));
                 poll_fn(|context| poll_unless_ended(watch, context, bytes.as_mut())).await
@@ -218,10 +232,15 @@ impl Receiver {
                 let mut bytes = pin!(receive_tls(tls));
                 poll_fn(|context| poll_unless_ended(watch, context, bytes.as_mut())).await
             }
-            Source::Packets(_) | Source::Session(_) => None,
+            Source::Packets(_) | Source::Echo(..) | Source::Session(_) => None,
         };
         let Some(bytes) = received else {
-            return self.end_by_server();
+            let is_stream = matches!(self.source, Source::Stream(_));
+            // Woken to drain: what had come by then is received first.
+            return match is_stream && self.is_draining() && !self.has_drained() {
+                true => Ok(()),
+                false => self.end_by_server(),
+            };
         };
         let bytes = bytes?;
         self.count(bytes.len() as u64);
@@ -255,16 +274,20 @@ impl Receiver {
     /// Whether the server drains, and all that had come by then was received: a peer that goes on
     /// talking does not keep the server.
     fn has_drained(&mut self) -> bool {
-        let drains = |watch: &Arc<Watch>| watch.cause() == Some(Cause::Drain);
-        if !self.watch.as_ref().is_some_and(drains) {
+        if !self.is_draining() {
             return false;
         }
         let left = self.draining.get_or_insert_with(|| match &self.source {
             Source::Stream(socket) => ioctl_fionread(socket.socket()).unwrap_or_default(),
             // How much there is, only receiving tells.
-            Source::Tls(_) | Source::Packets(_) | Source::Session(_) => DRAIN_AT_MOST,
+            _ => DRAIN_AT_MOST,
         });
         *left == 0
+    }
+
+    fn is_draining(&self) -> bool {
+        let cause = self.watch.as_ref().and_then(|watch| watch.cause());
+        cause == Some(Cause::Drain)
     }
 
     /// There is nothing to receive, and the server ends the connection.
@@ -300,12 +323,21 @@ impl Receiver {
                 let mut packet = pin!(receive_packet(socket));
                 poll_fn(|context| poll_unless_ended(watch, context, packet.as_mut())).await
             }
+            Source::Echo(socket, echo) => {
+                let mut answer = pin!(receive_answer(socket, echo));
+                poll_fn(|context| poll_unless_ended(watch, context, answer.as_mut())).await
+            }
             Source::Session(datagrams) => {
                 let mut datagram = pin!(datagrams.recv());
                 let next = poll_fn(|context| poll_unless_ended(watch, context, datagram.as_mut()));
                 next.await.map(Ok)
             }
             Source::Stream(_) | Source::Tls(_) => None,
+        };
+        let next = match (next, &self.source) {
+            // Woken to drain: what has come is received first, whether the runtime noticed it or not.
+            (None, Source::Packets(socket)) if self.is_draining() => try_receive_packet(socket),
+            (next, _) => next,
         };
         let Some(next) = next else {
             return self.end_by_server().map(|()| None);
@@ -352,6 +384,27 @@ async fn receive_tls(tls: &mut ReadHalf<Tls>) -> io::Result<BytesMut> {
         )),
         Err(error) => Err(error),
     }
+}
+
+/// The data of the next answer. A raw socket sees other packets as well.
+async fn receive_answer(socket: &AsyncSocket, echo: &Echo) -> io::Result<Option<Datagram>> {
+    while let Some(mut datagram) = receive_packet(socket).await? {
+        if let Some(data) = echo.reply(&datagram.payload) {
+            datagram.payload = BytesMut::from(data);
+            return Ok(Some(datagram));
+        }
+    }
+    Ok(None)
+}
+
+/// A packet that is there; `None` where there is none.
+fn try_receive_packet(socket: &AsyncSocket) -> Option<io::Result<Option<Datagram>>> {
+    room::with_packet_room(|room| match socket.socket().receive_packet(room) {
+        Ok(Packet::End) => Some(Ok(None)),
+        Ok(Packet::Datagram(received)) => Some(Ok(Some(Datagram::of(&received, room)))),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        Err(error) => Some(Err(error)),
+    })
 }
 
 async fn receive_packet(socket: &AsyncSocket) -> io::Result<Option<Datagram>> {

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes, BytesMut};
-use packhorse_endpoint::{Address, AsyncSocket, Direction, Tls};
+use packhorse_endpoint::{Address, AsyncSocket, Direction, Echo, Tls};
 use packhorse_frame::{Encoder, Frame};
 use tokio::io::{AsyncWriteExt as _, WriteHalf};
 
@@ -18,6 +18,8 @@ pub(crate) enum Sink {
     Tls(WriteHalf<Tls>),
     /// Connected, with message boundaries.
     Packets(Arc<AsyncSocket>),
+    /// As the data of echo requests.
+    Echo(Arc<AsyncSocket>, Echo),
     /// To one peer of a socket that many send to.
     Session(Arc<AsyncSocket>, Address),
 }
@@ -66,7 +68,7 @@ impl Sender {
 
     pub(crate) fn socket(&self) -> Option<&AsyncSocket> {
         match &self.sink {
-            Sink::Stream(socket) | Sink::Packets(socket) => Some(socket),
+            Sink::Stream(socket) | Sink::Packets(socket) | Sink::Echo(socket, _) => Some(socket),
             Sink::Tls(_) | Sink::Session(..) => None,
         }
     }
@@ -77,7 +79,7 @@ impl Sender {
     /// The connection broke, or the message does not fit into a frame.
     pub async fn feed(&mut self, payload: Bytes) -> Result<(), ConnectionError> {
         match &self.sink {
-            Sink::Packets(_) | Sink::Session(..) => {
+            Sink::Packets(_) | Sink::Echo(..) | Sink::Session(..) => {
                 let frame = self.encoder.encode(payload)?;
                 self.send_datagram(frame).await?;
             }
@@ -105,7 +107,7 @@ impl Sender {
             let taken = match &mut self.sink {
                 Sink::Stream(socket) => socket.send(&self.output).await?,
                 Sink::Tls(tls) => tls.write(&self.output).await?,
-                Sink::Packets(_) | Sink::Session(..) => break,
+                Sink::Packets(_) | Sink::Echo(..) | Sink::Session(..) => break,
             };
             self.took(taken)?;
             self.output.advance(taken);
@@ -135,7 +137,7 @@ impl Sender {
         self.flush().await?;
         self.first.note(Side::Here);
         match &mut self.sink {
-            Sink::Stream(socket) | Sink::Packets(socket) => {
+            Sink::Stream(socket) | Sink::Packets(socket) | Sink::Echo(socket, _) => {
                 // A peer that is gone already is no reason to complain.
                 let _ = socket.socket().shut_down(Direction::Send);
             }
@@ -170,7 +172,7 @@ impl Sender {
                 match &mut self.sink {
                     Sink::Stream(socket) => socket.send_vectored(&pieces[..count]).await?,
                     Sink::Tls(tls) => tls.write_vectored(&pieces[..count]).await?,
-                    Sink::Packets(_) | Sink::Session(..) => 0,
+                    Sink::Packets(_) | Sink::Echo(..) | Sink::Session(..) => 0,
                 }
             };
             self.took(taken)?;
@@ -183,7 +185,12 @@ impl Sender {
         let mut pieces = [IoSlice::new(&[]); 3];
         let count = frame.chunks_vectored(&mut pieces);
         let length = frame.len();
-        let sent = match &self.sink {
+        let sent = match &mut self.sink {
+            Sink::Echo(socket, echo) => {
+                let mut data = BytesMut::with_capacity(length);
+                frame.put_into(&mut data);
+                socket.send(&echo.request(&data)).await
+            }
             Sink::Packets(socket) => socket.send_vectored(&pieces[..count]).await,
             Sink::Session(socket, address) => {
                 let mut whole = BytesMut::with_capacity(length);

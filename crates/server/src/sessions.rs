@@ -166,12 +166,12 @@ impl<H: Handler> Table<H> {
             watch,
             idle: Some(house.limits.idle.unwrap_or(SESSION_IDLE)),
             dropped: Arc::clone(&dropped),
+            place,
         };
         let gone = Gone(self.gone.clone(), Some((from.clone(), number)));
         self.running.spawn(async move {
             house.run(arrival).await;
             drop(gone);
-            drop(place);
         });
         Some(Session {
             number,

@@ -203,13 +203,13 @@ fn units_of(nanoseconds: u64, unit: f64) -> f64 {
 /// Three digits, as the histogram has them.
 fn time(nanoseconds: u64) -> String {
     let (value, unit) = match nanoseconds {
-        ..1_000_000 => (units_of(nanoseconds, 1e3), "µs"),
+        0..1_000_000 => (units_of(nanoseconds, 1e3), "µs"),
         1_000_000..1_000_000_000 => (units_of(nanoseconds, 1e6), "ms"),
         _ => (units_of(nanoseconds, 1e9), "s"),
     };
     match value {
-        ..10.0 => format!("{value:.2} {unit}"),
-        10.0..100.0 => format!("{value:.1} {unit}"),
+        0.0..10.0 => format!("{value:.2} {unit}"),
+        0.0..100.0 => format!("{value:.1} {unit}"),
         _ => format!("{value:.0} {unit}"),
     }
 }

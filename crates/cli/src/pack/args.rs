@@ -32,8 +32,8 @@ pub(crate) struct Pack {
     #[arg(long)]
     pub(crate) raw: bool,
     /// The format, and a value for each of its codes but 'x'
-    #[arg(required = true, value_name = "FORMAT [VALUE]", num_args = 1.., trailing_var_arg = true,
-          allow_hyphen_values = true, hide_default_value = true)]
+    #[arg(required = true, value_names = ["FORMAT", "VALUE"], num_args = 1.., trailing_var_arg = true,
+          allow_hyphen_values = true)]
     pub(crate) format_and_values: Vec<String>,
 }
 

@@ -80,9 +80,10 @@ fn parse(text: &str) -> Result<Format, Failure> {
 
 fn bad_values(error: PackError) -> Failure {
     let hint = match error {
-        PackError::OutOfRange { .. } | PackError::FloatTooLarge { .. } => {
-            "a wider code: 'q' holds integers of 64 bits, 'd' floats of 64 bits"
+        PackError::OutOfRange { .. } => {
+            "a wider code: 'q' takes integers of 64 bits with a sign, 'Q' without"
         }
+        PackError::FloatTooLarge { .. } => "a wider code: 'd' takes floats of 64 bits",
         PackError::NotOneByte { .. } => {
             "the code 's' with a count, as in 4s, for more bytes than one"
         }
@@ -117,7 +118,7 @@ fn read_argument(digits: &str) -> Result<Vec<u8>, Failure> {
 fn does_not_fit(format: &str, source: Source, error: UnpackError) -> Failure {
     let what = match (error, source) {
         (UnpackError::TooLong { needed, .. }, Source::Input) => {
-            format!("the format needs {needed} bytes and got more")
+            format!("wrong number of bytes: the format needs {needed} and got more")
         }
         _ => error.to_string(),
     };

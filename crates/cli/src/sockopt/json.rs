@@ -178,3 +178,30 @@ fn tcp(info: &TcpInfo) -> TcpObject {
         pacing_rate: info.pacing_rate,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use packhorse_endpoint::TcpInfoError;
+
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_does_not_tell_about_sockets_is_no_failure() {
+        let missing = TcpInfoError::Unavailable(io::ErrorKind::NotFound.into());
+        let shown = Shown {
+            local: "127.0.0.1:1".into(),
+            peer: None,
+            settings: Vec::new(),
+            unmet: Vec::new(),
+            mss: None,
+            path_mtu: None,
+            congestion: None,
+            tcp: Some(Err(missing)),
+            tls: None,
+        };
+        let json = serde_json::to_value(socket(&shown)).unwrap();
+        assert_eq!(json["tcp_info"], Value::Null);
+        let why = "this kernel does not tell about sockets (sock_diag): entity not found";
+        assert_eq!(json["tcp_info_missing"], why);
+    }
+}

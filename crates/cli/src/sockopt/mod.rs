@@ -4,8 +4,8 @@ mod json;
 mod text;
 
 use packhorse_endpoint::{
-    Address, ApplyError, Bound, Connected, Endpoint, Io, Kind, OpenError, Setting, Socket, TcpInfo,
-    TcpInfoError, TcpInfoReader, bind_anyway, connect_anyway,
+    Address, ApplyError, Bound, Connected, Endpoint, Io, Kind, OpenError, OptionName, Setting,
+    Socket, TcpInfo, TcpInfoError, TcpInfoReader, bind_anyway, connect_anyway,
 };
 
 use crate::args::Sockopt;
@@ -18,8 +18,8 @@ struct Shown {
     local: String,
     peer: Option<String>,
     settings: Vec<Setting>,
-    /// What to do about options that are not in force.
-    advice: Vec<String>,
+    /// Options that are not in force, and what to do about each.
+    unmet: Vec<(OptionName, String)>,
     /// Bytes in a TCP segment.
     mss: Option<u32>,
     /// Bytes in a packet on the way to the peer.
@@ -51,7 +51,7 @@ pub(crate) fn run(ui: &Ui, args: &Sockopt) -> Result<Exit, Failure> {
         true => json::text(args, &shown).and_then(|line| ui.data(line)),
         false => text::show(ui, &args.endpoint, &shown),
     };
-    for (option, advice) in shown.iter().flat_map(Shown::unmet) {
+    for (option, advice) in shown.iter().flat_map(|one| &one.unmet) {
         ui.warn(format_args!("'{option}' is not in force; try: {advice}"));
     }
     after_data(written, exit)
@@ -135,22 +135,13 @@ fn plain(
         peer: None,
         congestion,
         settings,
-        advice: unmet.iter().map(ApplyError::advice).collect(),
+        unmet: unmet.iter().map(|e| (e.option(), e.advice())).collect(),
         mss: None,
         path_mtu: socket.path_mtu().ok(),
         tcp: kind
             .is_tcp()
             .then(|| TcpInfoReader::new(socket).and_then(|mut reader| reader.read())),
         tls: None,
-    }
-}
-
-impl Shown {
-    /// Options that were asked for and are not in force, each with what to do about it.
-    fn unmet(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let unmet = self.settings.iter().filter(|s| !s.verdict.is_good());
-        let names = unmet.map(|setting| setting.option.as_str());
-        names.zip(self.advice.iter().map(String::as_str))
     }
 }
 

@@ -14,6 +14,7 @@ mod s03_sockets;
 mod s04_tcp_pair;
 mod s05_udp_chat;
 mod s06_sticky_packets;
+mod s07_struct;
 mod s08_classic_size;
 mod s09_classic_md5;
 mod s10_servers;

@@ -289,6 +289,16 @@ fn s03_what_is_not_in_force_is_shown_and_told() {
     let info = &shown["sockets"][0]["tcp_info"];
     assert_eq!(info["send_queue"].to_string(), most.trim(), "{shown}");
 
+    // Each hint is that of its option.
+    let ended = sockopt("tcp://127.0.0.1:0?tos=3&backlog=2000000000")
+        .arg("--listen")
+        .run();
+    ended.expect_code(1);
+    let said = ended.stderr_text();
+    let backlog = "'backlog' is not in force; try: raise the bound: sysctl net.core.somaxconn";
+    let tos = "'tos' is not in force; try: leave 'tos' out, or choose another value";
+    assert!(said.contains(backlog) && said.contains(tos), "{said}");
+
     let refused = sockopt("udp://127.0.0.1:9?v6only").run();
     refused.expect_code(2).expect_says("waiting for peers only");
     let refused = sockopt("udp://127.0.0.1:0?v6only").arg("--listen").run();

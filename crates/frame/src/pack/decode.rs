@@ -13,7 +13,7 @@ use super::{half, single};
 impl Format {
     /// The values in exactly [`size`](Self::size) bytes.
     ///
-    /// A value takes up to forty times the memory that its bytes do: [`values`](Self::values) makes them
+    /// A value takes up to 48 times the memory that its bytes do: [`values`](Self::values) makes them
     /// one by one.
     ///
     /// # Errors

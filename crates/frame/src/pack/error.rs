@@ -81,7 +81,7 @@ impl FormatError {
 pub enum PackError {
     /// Fewer values than fields.
     #[error(
-        "the format needs {needed} values and got {given}: there is none for '{letter}' at \
+        "wrong number of values: the format needs {needed} and got {given}, none for '{letter}' at \
          position {position}"
     )]
     TooFew {
@@ -95,7 +95,7 @@ pub enum PackError {
         position: usize,
     },
     /// More values than fields.
-    #[error("the format needs {needed} values and got {given}")]
+    #[error("wrong number of values: the format needs {needed} and got {given}")]
     TooMany {
         /// Fields that have a value.
         needed: usize,
@@ -167,8 +167,8 @@ pub enum PackError {
 pub enum UnpackError {
     /// Fewer bytes than the format has.
     #[error(
-        "the format needs {needed} bytes and got {given}: they end within '{letter}' at position \
-         {position}, which reaches to byte {end}"
+        "wrong number of bytes: the format needs {needed} and got {given}, which end before '{letter}' at \
+         position {position} does, at byte {end}"
     )]
     TooShort {
         /// Bytes of the format.
@@ -183,7 +183,7 @@ pub enum UnpackError {
         end: usize,
     },
     /// More bytes than the format has.
-    #[error("the format needs {needed} bytes and got {given}")]
+    #[error("wrong number of bytes: the format needs {needed} and got {given}")]
     TooLong {
         /// Bytes of the format.
         needed: usize,

@@ -162,9 +162,9 @@ fn errors_name_the_value_and_the_position() {
         (
             "<2i",
             vec![int(1)],
-            "needs 2 values and got 1: there is none for 'i' at position 3",
+            "needs 2 and got 1, none for 'i' at position 3",
         ),
-        ("x", vec![int(1)], "needs 0 values and got 1"),
+        ("x", vec![int(1)], "needs 0 and got 1"),
         (
             "i",
             vec![Value::Float(1.0)],
