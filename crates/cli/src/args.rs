@@ -18,6 +18,8 @@ use crate::talk::args::{Connect, Listen};
 const OUTPUT: &str = "Output";
 
 const EXIT_CODES: &str = "\
+To move files: recv, send, verify. To talk: connect, listen, load, sockopt, pack, unpack.
+
 Exit codes:
     0  all done and verified
     1  some entries failed, the rest arrived
@@ -30,7 +32,8 @@ Exit codes:
 
 Try it on this machine alone: packhorse demo";
 
-/// Moves directory trees between machines: encrypted, verified, landing whole.
+/// Moves directory trees between machines (encrypted, verified, landing whole), and talks over any socket
+/// with message boundaries.
 #[derive(Debug, Parser)]
 #[command(name = "packhorse", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(crate) struct Args {
@@ -62,11 +65,11 @@ pub(crate) enum Verb {
     Connect(Box<Connect>),
     Listen(Box<Listen>),
     Load(Box<Load>),
+    Sockopt(Sockopt),
     Pack(Pack),
     Unpack(Unpack),
     Calcsize(Calcsize),
     Demo(Demo),
-    Sockopt(Sockopt),
     Completions(Completions),
 }
 

@@ -1,4 +1,5 @@
-//! packhorse: moves directory trees between machines: encrypted, verified, landing whole.
+//! packhorse: moves directory trees between machines (encrypted, verified, landing whole), and talks over
+//! any socket with message boundaries.
 
 mod args;
 mod classic;
