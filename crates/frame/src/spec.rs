@@ -36,6 +36,12 @@ pub enum FrameSpec {
 }
 
 impl FrameSpec {
+    /// Whether any bytes can be a message, if they are not too long.
+    #[must_use]
+    pub fn carries_any_bytes(&self) -> bool {
+        matches!(self, Self::None | Self::Length(_) | Self::Varint)
+    }
+
     /// What finds the messages of a stream, from its first byte.
     #[must_use]
     pub fn decoder(&self, limits: Limits) -> Decoder {

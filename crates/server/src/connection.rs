@@ -195,6 +195,12 @@ impl Connection {
         &self.peer
     }
 
+    /// Whether something marks where a message ends: a frame, or the kind of socket.
+    #[must_use]
+    pub fn has_boundaries(&self) -> bool {
+        self.receiver.has_boundaries()
+    }
+
     /// The socket, where this is a plain stream or a connected one of packets.
     #[must_use]
     pub fn socket(&self) -> Option<&AsyncSocket> {

@@ -146,6 +146,10 @@ impl Receiver {
         let _ = tokio::time::timeout(patience, forget).await;
     }
 
+    pub(crate) fn has_boundaries(&self) -> bool {
+        self.keeps_boundaries() || self.framing.spec != FrameSpec::default()
+    }
+
     fn keeps_boundaries(&self) -> bool {
         matches!(
             self.source,

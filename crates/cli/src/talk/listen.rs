@@ -24,6 +24,15 @@ pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
             "packhorse listen tcp://127.0.0.1:9090 --handler echo",
         )
     })?;
+    let frame = args.manners.frame;
+    if let Some(builtin) = builtin.as_ref().filter(|builtin| builtin.sends_any_bytes())
+        && !frame.carries_any_bytes()
+    {
+        return Err(Failure::usage(
+            format!("--frame {frame} cannot carry whatever bytes the handler {builtin} sends"),
+            "leave --frame out, so that bytes cross as they are, or use one with a length, as u32be",
+        ));
+    }
     runtime::raise_descriptor_limit();
     runtime::serving(async {
         match builtin {

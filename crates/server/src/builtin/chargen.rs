@@ -19,7 +19,13 @@ pub struct Chargen;
 
 impl Handler for Chargen {
     async fn handle(&self, connection: &mut Connection) -> Result<(), HandlerError> {
-        let lines = (0..PRINTABLE).cycle().map(line);
+        // Where nothing else marks its end, CR LF does.
+        let end: &[u8] = if connection.has_boundaries() {
+            b""
+        } else {
+            b"\r\n"
+        };
+        let lines = (0..PRINTABLE).cycle().map(|first| line(first, end));
         if !is_connection(connection) {
             for line in lines {
                 if connection.receive().await?.is_none() {
@@ -50,12 +56,12 @@ impl Handler for Chargen {
     }
 }
 
-fn line(first: usize) -> Bytes {
-    let mut line = BytesMut::with_capacity(WIDTH + 2);
+fn line(first: usize, end: &[u8]) -> Bytes {
+    let mut line = BytesMut::with_capacity(WIDTH + end.len());
     for at in first..first + WIDTH {
         line.put_u8(b' ' + u8::try_from(at % PRINTABLE).unwrap_or_default());
     }
-    line.put_slice(b"\r\n");
+    line.put_slice(end);
     line.freeze()
 }
 
@@ -65,8 +71,8 @@ mod tests {
 
     #[test]
     fn lines_turn() {
-        assert!(line(0).starts_with(b" !\"#"));
-        assert!(line(94).starts_with(b"~ !\""));
-        assert_eq!(line(33).len(), 74);
+        assert!(line(0, b"").starts_with(b" !\"#"));
+        assert!(line(94, b"").starts_with(b"~ !\""));
+        assert_eq!(line(33, b"\r\n").len(), 74);
     }
 }

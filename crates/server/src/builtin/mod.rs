@@ -128,6 +128,14 @@ impl fmt::Display for Builtin {
     }
 }
 
+impl Builtin {
+    /// Whether it sends bytes that are not its own, so that some frames cannot carry them.
+    #[must_use]
+    pub fn sends_any_bytes(&self) -> bool {
+        matches!(self, Self::Exec(_) | Self::File(_))
+    }
+}
+
 impl Handler for Builtin {
     async fn handle(&self, connection: &mut Connection) -> Result<(), HandlerError> {
         match self {
@@ -158,7 +166,16 @@ async fn discard(connection: &mut Connection) -> Result<(), HandlerError> {
 
 /// On a connection at once; over datagrams somebody must ask first, or nobody is there.
 async fn time(connection: &mut Connection) -> Result<(), HandlerError> {
-    let now = || format!("{}\n", humantime::format_rfc3339_millis(SystemTime::now()));
+    // Where nothing else marks its end, a line does.
+    let end = if connection.has_boundaries() {
+        ""
+    } else {
+        "\n"
+    };
+    let now = || {
+        let now = humantime::format_rfc3339_millis(SystemTime::now());
+        format!("{now}{end}")
+    };
     if is_connection(connection) {
         connection.send(now().into()).await?;
         return Ok(());
