@@ -13,7 +13,7 @@ use crate::event::{Event, Refusal};
 use crate::handler::Handler;
 use crate::house::{Arrival, House, Place};
 use crate::peer::Peer;
-use crate::server::{self, Phase};
+use crate::phase::{self, Phase};
 use crate::watch::Watch;
 
 /// The first pause when the process or the system has no descriptor left, doubled each time.
@@ -56,7 +56,7 @@ pub(crate) async fn run<H: Handler>(
     }
     // Closed before the wait: new peers are refused by the kernel, not left in its queue.
     drop(bound);
-    server::finish(&mut running, &mut phases).await;
+    phase::finish(&mut running, &mut phases).await;
 }
 
 type Accepted = (Socket, Address, OwnedSemaphorePermit);

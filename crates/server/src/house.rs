@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::connection::{Connection, ConnectionError, Framing};
 use crate::event::{End, Event, Record};
 use crate::handler::{Handler, HandlerError};
-use crate::server::{Limits, SESSION_IDLE, Served};
+use crate::limits::{Limits, SESSION_IDLE};
 use crate::watch::{Cause, Deadlines, Looks, Watch};
 
 pub(crate) type Observer = Box<dyn Fn(Event) + Send + Sync>;
@@ -33,6 +33,15 @@ pub(crate) struct House<H> {
 }
 
 /// Who is there.
+/// What a server did in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Served {
+    /// Connections and sessions that ended.
+    pub connections: u64,
+    /// Of those, the ones that were cut off at the end.
+    pub cut_off: u64,
+}
+
 #[derive(Default)]
 struct Book {
     connections: HashMap<u64, Looks>,

@@ -13,11 +13,12 @@ use crate::connection::Connection;
 use crate::event::{Event, Refusal};
 use crate::handler::Handler;
 use crate::house::{Arrival, House};
+use crate::limits::SESSION_IDLE;
 use crate::peer::Peer;
+use crate::phase::{self, Phase};
 use crate::receiver::{Datagram, Source};
 use crate::room;
 use crate::sender::Sink;
-use crate::server::{self, Phase, SESSION_IDLE};
 use crate::watch::Watch;
 
 /// Datagrams that wait for a handler that is behind. Further ones are dropped and counted, as the
@@ -83,7 +84,7 @@ pub(crate) async fn run<H: Handler>(
         }
     }
     table.sessions.clear();
-    server::finish(&mut table.running, &mut phases).await;
+    phase::finish(&mut table.running, &mut phases).await;
 }
 
 /// The next datagram and who sent it. An error of an earlier one of ours (ICMP, say) is not this
