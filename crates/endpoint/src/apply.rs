@@ -6,9 +6,21 @@ use std::time::Duration;
 use socket2::TcpKeepalive;
 
 use crate::endpoint::Kind;
-use crate::open::{BACKLOG, Unmet};
 use crate::options::{OptionName, Options, Role};
 use crate::socket::{Family, Socket};
+
+/// Connections that the kernel completes before they are accepted, where the endpoint does not say.
+/// The kernel's own bound is the sysctl net.core.somaxconn.
+pub const BACKLOG: u32 = 4096;
+
+/// What becomes of a socket that does not get an option that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmet {
+    /// It is not opened.
+    Refuse,
+    /// It is opened, and tells.
+    Tell,
+}
 
 /// An option of a socket as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]

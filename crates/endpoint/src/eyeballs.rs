@@ -8,27 +8,18 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::address::Address;
-use crate::apply::{ApplyError, Subject};
+use crate::apply::{ApplyError, Subject, Unmet};
 use crate::async_socket::AsyncSocket;
 use crate::endpoint::{Endpoint, Kind};
-use crate::open::{CONNECT_TIMEOUT, Unmet, name_client, open, other};
+use crate::make::{name_client, other, socket_for};
 use crate::open_error::OpenError;
 use crate::socket::{Blocking, Family, Socket};
 
+/// How long connecting may take where the endpoint does not say.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long an address may keep the next one waiting (RFC 8305 §8, Connection Attempt Delay).
 const HEAD_START: Duration = Duration::from_millis(250);
-
-/// Connection attempts that failed, in one line.
-pub(crate) fn told(attempts: &[(Address, io::Error)]) -> String {
-    let told: Vec<String> = attempts
-        .iter()
-        .map(|(address, error)| match attempts {
-            [_] => error.to_string(),
-            _ => format!("{address}: {error}"),
-        })
-        .collect();
-    told.join("; ")
-}
 
 /// The socket of the first address that answers. Each has a head start before the next.
 pub(crate) async fn connect(
@@ -106,7 +97,7 @@ fn settle(
 }
 
 async fn attempt(endpoint: &Endpoint, address: &Address, unmet: Unmet) -> Result<Reached, Failure> {
-    let (mut socket, family) = open(endpoint, address).map_err(|error| match error {
+    let (mut socket, family) = socket_for(endpoint, address).map_err(|error| match error {
         // A machine without IPv6 may well have IPv4.
         OpenError::NoSuchSocket { source, .. } if endpoint.kind != Kind::Rdm => {
             Failure::Unreachable(source)

@@ -11,6 +11,7 @@ mod eyeballs;
 mod host;
 mod interfaces;
 mod listen;
+mod make;
 mod open;
 mod open_error;
 mod option_value;
@@ -26,18 +27,17 @@ mod tune;
 mod unix_file;
 
 pub use address::{Address, MAX_UNIX_NAME, UnixName, UnixNameError};
-pub use apply::{ApplyError, Setting, Verdict};
+pub use apply::{ApplyError, BACKLOG, Setting, Verdict};
 pub use async_socket::{AsyncSocket, Readable};
 pub use authority::AuthorityError;
 pub use destination::{DEFAULT_PORT, Destination, DestinationError};
 pub use echo::Echo;
 pub use endpoint::{Endpoint, EndpointError, Kind, Place};
+pub use eyeballs::CONNECT_TIMEOUT;
 pub use host::{Host, HostError};
 pub use interfaces::local_addresses;
 pub use listen::{ListenError, listen};
-pub use open::{
-    BACKLOG, Bound, CONNECT_TIMEOUT, Connected, Io, bind, bind_anyway, connect, connect_anyway,
-};
+pub use open::{Bound, Connected, Io, bind, bind_anyway, connect, connect_anyway};
 pub use open_error::{Fault, OpenError};
 pub use option_value::parse_size;
 pub use options::{OptionError, OptionName, Options, Role};

@@ -2,29 +2,22 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
-use crate::address::{Address, UnixName};
-use crate::apply::{self, ApplyError, Setting, Subject};
+use crate::address::Address;
+use crate::apply::{self, ApplyError, BACKLOG, Setting, Subject, Unmet};
 use crate::async_socket::AsyncSocket;
 use crate::echo::Echo;
 use crate::endpoint::{Endpoint, Kind, Place};
-use crate::eyeballs;
+use crate::eyeballs::{self, CONNECT_TIMEOUT};
 use crate::host::Host;
 use crate::listen::{ListenError, reuse_address, take_families};
+use crate::make::{other, socket_for};
 use crate::open_error::OpenError;
 use crate::options::Role;
 use crate::resolve::{self, ResolveError};
 use crate::socket::{Family, Socket, Type};
 use crate::tls::{self, Tls, TlsError};
 use crate::unix_file::UnixFile;
-
-/// How long connecting may take where the endpoint does not say.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Connections that the kernel completes before they are accepted, where the endpoint does not say.
-/// The kernel's own bound is the sysctl net.core.somaxconn.
-pub const BACKLOG: u32 = 4096;
 
 /// What an open socket carries.
 #[derive(Debug)]
@@ -78,15 +71,6 @@ pub struct Bound {
     /// Options that are not in force. Empty, unless it was opened by [`bind_anyway`].
     pub unmet: Vec<ApplyError>,
     family: Family,
-}
-
-/// What becomes of a socket that does not get an option that was asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unmet {
-    /// It is not opened.
-    Refuse,
-    /// It is opened, and tells.
-    Tell,
 }
 
 impl Connected {
@@ -298,7 +282,7 @@ fn bind_one(
 ) -> Result<Bound, OpenError> {
     let kind = endpoint.kind;
     let other = |source| other(endpoint, source);
-    let (mut socket, family) = open(endpoint, address)?;
+    let (mut socket, family) = socket_for(endpoint, address)?;
     prepare_to_bind(endpoint, &socket, address).map_err(other)?;
     let subject = Subject {
         socket: &socket,
@@ -407,66 +391,4 @@ async fn look_up(host: Host, port: u16) -> Result<Vec<Address>, OpenError> {
         })
     })?;
     Ok(found.into_iter().map(Address::Inet).collect())
-}
-
-/// A socket for `address`, with no name and no options yet.
-pub(crate) fn open(endpoint: &Endpoint, address: &Address) -> Result<(Socket, Family), OpenError> {
-    let family = match address {
-        Address::Inet(SocketAddr::V4(_)) => Family::Ipv4,
-        Address::Inet(SocketAddr::V6(_)) => Family::Ipv6,
-        Address::Unix(_) => Family::Unix,
-        Address::Other(_) => return Err(other(endpoint, io::ErrorKind::Unsupported.into())),
-    };
-    let kind = endpoint.kind;
-    let protocol = match (&endpoint.place, kind, family) {
-        (_, Kind::Icmp, Family::Ipv6) => 58,
-        (_, Kind::Icmp, _) => 1,
-        (Place::Inet { protocol, .. }, Kind::Raw, _) => u32::from(*protocol),
-        _ => 0,
-    };
-    let socket = match Socket::new(family, kind.socket_type(), protocol) {
-        // Ping sockets are for the groups in net.ipv4.ping_group_range; raw ones for CAP_NET_RAW. Who may
-        // have neither hears of the former, which is less to ask for.
-        Err(denied) if kind == Kind::Icmp && denied.kind() == io::ErrorKind::PermissionDenied => {
-            Socket::new(family, Type::Raw, protocol).map_err(|_| denied)
-        }
-        result => result,
-    };
-    let socket = socket.map_err(|source| refused(endpoint, family, source))?;
-    Ok((socket, family))
-}
-
-fn refused(endpoint: &Endpoint, family: Family, source: io::Error) -> OpenError {
-    const EPROTONOSUPPORT: i32 = 93;
-    const ESOCKTNOSUPPORT: i32 = 94;
-    const EAFNOSUPPORT: i32 = 97;
-    let what = match endpoint.kind {
-        Kind::Icmp => "ping",
-        Kind::Raw => "raw",
-        _ => endpoint.kind.scheme(),
-    };
-    match source.raw_os_error() {
-        Some(EPROTONOSUPPORT | ESOCKTNOSUPPORT | EAFNOSUPPORT) => {
-            let kind = endpoint.kind.socket_type();
-            let what = format!("{} for {}", kind.constant(), family.constant());
-            OpenError::NoSuchSocket { what, source }
-        }
-        _ if source.kind() == io::ErrorKind::PermissionDenied => OpenError::Denied { what, source },
-        _ => other(endpoint, source),
-    }
-}
-
-pub(crate) fn other(endpoint: &Endpoint, source: io::Error) -> OpenError {
-    let endpoint = endpoint.to_string();
-    OpenError::Other { endpoint, source }
-}
-
-/// A client of Unix datagrams needs a name, or nobody can answer it: the kernel makes one.
-pub(crate) fn name_client(endpoint: &Endpoint, socket: &mut Socket) -> io::Result<()> {
-    match &endpoint.options.bind {
-        Some(Address::Unix(name)) => UnixFile::bind(socket, name),
-        Some(address) => socket.bind(address),
-        None if endpoint.kind == Kind::UnixGram => socket.bind(&Address::Unix(UnixName::Unnamed)),
-        None => Ok(()),
-    }
 }

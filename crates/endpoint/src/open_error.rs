@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::apply::ApplyError;
 use crate::endpoint::Kind;
-use crate::eyeballs;
 use crate::listen::ListenError;
 use crate::options::OptionError;
 use crate::resolve::ResolveError;
@@ -77,7 +76,7 @@ pub enum OpenError {
         source: io::Error,
     },
     /// None of the peer's addresses answers.
-    #[error("cannot connect to {endpoint}: {}", eyeballs::told(.attempts))]
+    #[error("cannot connect to {endpoint}: {}", told(.attempts))]
     Connect {
         /// What was to be reached.
         endpoint: String,
@@ -104,6 +103,18 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Connection attempts that failed, in one line.
+fn told(attempts: &[(Address, io::Error)]) -> String {
+    let told: Vec<String> = attempts
+        .iter()
+        .map(|(address, error)| match attempts {
+            [_] => error.to_string(),
+            _ => format!("{address}: {error}"),
+        })
+        .collect();
+    told.join("; ")
 }
 
 impl OpenError {
