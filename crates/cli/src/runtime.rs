@@ -2,12 +2,14 @@
 
 use std::future::Future;
 use std::io;
+use std::time::Duration;
 
 use packhorse_transfer::Cancel;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::{Exit, Failure};
+use crate::terminal::Terminal;
 use crate::ui::Ui;
 
 /// Runs a transfer to its end. The first Ctrl-C or SIGTERM cancels it in order, so that the other side
@@ -79,6 +81,24 @@ pub(crate) fn interrupted() -> impl Future<Output = ()> {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// Ends the program `patience` after Ctrl-C or SIGTERM, or at the second, where it has not ended by itself:
+/// it may be stuck in writing to somebody who does not read. The terminal is as it is now, then.
+pub(crate) fn end_at_the_latest(patience: Duration) {
+    let terminal = Terminal::remember();
+    std::thread::spawn(move || {
+        // Without this thread's runtime the other ways of ending are left.
+        let _ = on_runtime(async {
+            let Ok(mut interrupts) = Interrupts::new() else {
+                return;
+            };
+            interrupts.next().await;
+            let _ = tokio::time::timeout(patience, interrupts.next()).await;
+            terminal.restore();
+            std::process::exit(Exit::Interrupted.code().into());
+        });
+    });
 }
 
 /// Lets this process have as many descriptors as it may: each connection is one.

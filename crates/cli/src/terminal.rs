@@ -1,24 +1,46 @@
 //! The terminal's own settings, to be given back as they were.
 
 use std::fs::File;
+use std::sync::Arc;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 
 /// The terminal as it was before something else than its own line editing took it over.
-pub(crate) struct Terminal(Option<(File, Termios)>);
+#[derive(Clone)]
+pub(crate) struct Terminal(Option<(Arc<File>, Termios)>);
 
 impl Terminal {
     /// Its settings now. Where there is no terminal, nothing is there to be restored.
     pub(crate) fn remember() -> Self {
         let terminal = File::open("/dev/tty").ok();
-        Self(terminal.and_then(|file| tcgetattr(&file).ok().map(|settings| (file, settings))))
+        Self(terminal.and_then(|file| {
+            tcgetattr(&file)
+                .ok()
+                .map(|settings| (Arc::new(file), settings))
+        }))
+    }
+
+    /// Lets keys through as they are typed, unseen, until [`restore`](Self::restore). A line editor takes
+    /// the terminal over for one line at a time: what is typed or pasted between two lines would be cut
+    /// into lines and shown by the terminal itself, and of a long paste it keeps 4,095 bytes (termios(3)).
+    pub(crate) fn pass_keys(&self) {
+        if let Some((file, settings)) = &self.0 {
+            let mut settings = settings.clone();
+            settings.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO);
+            settings.special_codes[SpecialCodeIndex::VMIN] = 1;
+            settings.special_codes[SpecialCodeIndex::VTIME] = 0;
+            // Where that fails the terminal is gone.
+            let _ = tcsetattr(&**file, OptionalActions::Now, &settings);
+        }
     }
 
     /// Makes them what they were.
     pub(crate) fn restore(&self) {
         if let Some((file, settings)) = &self.0 {
             // Where that fails the terminal is gone.
-            let _ = tcsetattr(file, OptionalActions::Now, settings);
+            let _ = tcsetattr(&**file, OptionalActions::Now, settings);
         }
     }
 }

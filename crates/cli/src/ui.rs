@@ -159,6 +159,17 @@ impl Ui {
         self.streams().bottom = Bottom::Editor(printer);
     }
 
+    /// Nothing is typed any more: what comes next begins where the line was.
+    pub(crate) fn detach_editor(&self) {
+        let mut streams = self.streams();
+        if matches!(streams.bottom, Bottom::Editor(_)) {
+            streams.bottom = Bottom::Nothing;
+            // Carriage return, and erase to the end of the line (ECMA-48 §8.3.41).
+            let _ = write!(streams.out, "\r\x1b[K");
+            let _ = streams.out.flush();
+        }
+    }
+
     fn line(&self, line: &dyn fmt::Display) {
         let Streams { err, bottom, .. } = &mut *self.streams();
         // Nobody to talk to is no reason to stop.

@@ -1,6 +1,6 @@
 //! `packhorse connect`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use packhorse_endpoint::{Kind, connect};
 use packhorse_server::{Connection, Record};
@@ -15,7 +15,11 @@ use crate::report::{Exit, Failure};
 use crate::runtime;
 use crate::ui::Ui;
 
+/// How long the end may take once it was asked for.
+const GRACE: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(ui: &Ui, args: &Connect) -> Result<Exit, Failure> {
+    runtime::end_at_the_latest(GRACE);
     runtime::until_interrupted(talk(ui, args))?
 }
 

@@ -32,6 +32,10 @@ pub(crate) fn exit_of(outcome: Result<Ending, Broken>) -> Result<Exit, Failure> 
             error.to_string(),
             "with --hex, a line is digits such as '00 ff 7a'",
         ),
+        Broken::Input(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            Failure::usage(error.to_string(), "a longer one takes --max-message BYTES")
+                .means("what was sent before may not have arrived")
+        }
         Broken::Input(error) => Failure::local("cannot read standard input", &error),
         Broken::Connection(error) => match &error {
             ConnectionError::Reset => failure(

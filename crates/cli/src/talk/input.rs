@@ -39,7 +39,18 @@ pub(crate) enum Typed {
 /// Where input comes from. Read by a thread of its own, which nobody waits for at the end.
 pub(crate) struct Input {
     pieces: mpsc::Receiver<io::Result<Typed>>,
-    interactive: Option<Terminal>,
+    person: Option<Person>,
+}
+
+/// Somebody who types at a terminal.
+struct Person {
+    ui: Ui,
+    terminal: Terminal,
+    /// Asks for one more line. A line is not asked for before the last one was dealt with: at the end the
+    /// terminal belongs to nobody but who had it before.
+    ask: std::sync::mpsc::Sender<()>,
+    /// A line was asked for and has not come.
+    asked: bool,
 }
 
 impl Input {
@@ -51,10 +62,19 @@ impl Input {
             && let Ok(editor) = editor(ui)
         {
             let terminal = Terminal::remember();
-            thread::spawn(move || edit(editor, &sender));
+            terminal.pass_keys();
+            let (ask, asked) = std::sync::mpsc::channel();
+            let warn = ui.clone();
+            thread::spawn(move || edit(editor, &warn, &asked, &sender));
+            let person = Person {
+                ui: ui.clone(),
+                terminal,
+                ask,
+                asked: false,
+            };
             return Self {
                 pieces,
-                interactive: Some(terminal),
+                person: Some(person),
             };
         }
         thread::spawn(move || match cut {
@@ -63,25 +83,34 @@ impl Input {
         });
         Self {
             pieces,
-            interactive: None,
+            person: None,
         }
     }
 
     /// Whether a person types, and sees what comes.
     pub(crate) fn is_interactive(&self) -> bool {
-        self.interactive.is_some()
+        self.person.is_some()
     }
 
     /// The next piece; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<io::Result<Typed>> {
-        self.pieces.recv().await
+        if let Some(person) = self.person.as_mut().filter(|person| !person.asked) {
+            // Whoever reads is gone only when it has said so.
+            person.asked = person.ask.send(()).is_ok();
+        }
+        let typed = self.pieces.recv().await;
+        if let Some(person) = &mut self.person {
+            person.asked = false;
+        }
+        typed
     }
 }
 
 impl Drop for Input {
     fn drop(&mut self) {
-        if let Some(terminal) = &self.interactive {
-            terminal.restore();
+        if let Some(person) = &self.person {
+            person.ui.detach_editor();
+            person.terminal.restore();
         }
     }
 }
@@ -95,14 +124,24 @@ fn editor(ui: &Ui) -> rustyline::Result<LineEditor> {
     Ok(editor)
 }
 
-fn edit(mut editor: LineEditor, sender: &mpsc::Sender<io::Result<Typed>>) {
-    loop {
-        let typed = match editor.readline("> ") {
-            Ok(line) => Ok(Typed::Line(line.into())),
-            Err(ReadlineError::Eof) => return,
-            // The editor takes Ctrl-C for itself: it means here what it means everywhere.
-            Err(ReadlineError::Interrupted) => Err(io::ErrorKind::Interrupted.into()),
-            Err(error) => Err(io::Error::other(error)),
+fn edit(
+    mut editor: LineEditor,
+    ui: &Ui,
+    asked: &std::sync::mpsc::Receiver<()>,
+    sender: &mpsc::Sender<io::Result<Typed>>,
+) {
+    while asked.recv().is_ok() {
+        let typed = loop {
+            match editor.readline("> ") {
+                Ok(line) => break Ok(Typed::Line(line.into())),
+                Err(ReadlineError::Eof) => return,
+                // The editor takes Ctrl-C for itself: it means here what it means everywhere.
+                Err(ReadlineError::Interrupted) => break Err(io::ErrorKind::Interrupted.into()),
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    ui.warn("not sent: what was typed is not UTF-8; --hex takes any bytes");
+                }
+                Err(error) => break Err(io::Error::other(error)),
+            }
         };
         let ends = typed.is_err();
         if sender.blocking_send(typed).is_err() || ends {
@@ -141,9 +180,10 @@ fn read_lines(sender: &mpsc::Sender<io::Result<Typed>>, longest: usize) {
                     line.pop();
                 }
                 match line.len() {
-                    length if length > longest => Err(io::Error::other(format!(
-                        "a line is longer than a message may be ({longest} bytes)"
-                    ))),
+                    length if length > longest => Err(io::Error::new(
+                        io::ErrorKind::FileTooLarge,
+                        format!("a line is longer than a message may be ({longest} bytes)"),
+                    )),
                     _ => Ok(Typed::Line(line.into())),
                 }
             }

@@ -1,6 +1,7 @@
 //! `packhorse listen`.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use packhorse_endpoint::{Bound, Kind, bind};
 use packhorse_server::{Connection, Event, Handler, HandlerError, Limits, Served, Server};
@@ -16,6 +17,9 @@ use super::{cut_of, framing_of, style_of};
 use crate::report::{Exit, Failure};
 use crate::runtime;
 use crate::ui::Ui;
+
+/// How long the end may take when connections have drained.
+const GRACE: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
     let builtin = args.builtin().map_err(|error| {
@@ -34,6 +38,7 @@ pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
         ));
     }
     runtime::raise_descriptor_limit();
+    runtime::end_at_the_latest(args.drain.saturating_add(GRACE));
     runtime::serving(async {
         match builtin {
             Some(builtin) if args.once => once(ui, args, Some(builtin)).await,

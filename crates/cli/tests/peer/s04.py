@@ -215,6 +215,65 @@ def a_person_s_line_is_not_torn():
     ours.ends(0)
 
 
+def pasted_lines_all_arrive():
+    server, endpoint = tcp_server()
+    ours = Terminal("connect", endpoint)
+    connection, _ = server.accept()
+    ours.wait_for("> ")
+    lines = "".join(f"line {number} of what was pasted\r" for number in range(300))
+    paste = threading.Thread(target=ours.paste, args=(lines,))
+    paste.start()
+    reader = threading.Thread(target=ours.read_on, daemon=True)
+    reader.start()
+    got = b""
+    while len(got) < len(lines):
+        chunk = connection.recv(65536)
+        assert chunk, got
+        got += chunk
+    assert got == lines.replace("\r", "\n").encode()
+    paste.join()
+    connection.close()
+
+
+def bytes_that_are_no_text_are_not_sent_and_end_nothing():
+    server, endpoint = tcp_server()
+    ours = Terminal("connect", endpoint)
+    connection, _ = server.accept()
+    ours.wait_for("> ")
+    ours.type(b"caf\xe9\r")
+    ours.wait_for("not UTF-8")
+    ours.type("tea\r")
+    assert b"tea\n" in connection.recv(100)
+    connection.close()
+    ours.ends(0)
+
+
+def a_reader_that_is_stuck_does_not_keep_it():
+    """Ctrl-C ends it though nobody reads its output, which is full."""
+    server, endpoint = tcp_server()
+    reading, writing = os.pipe()
+    ours = subprocess.Popen([PACKHORSE, "connect", endpoint], stdin=subprocess.PIPE, stdout=writing)
+    connection, _ = server.accept()
+    connection.settimeout(2)
+    try:
+        while True:
+            connection.sendall(b"x" * 65536)
+    except TimeoutError:
+        pass
+    ours.send_signal(signal.SIGINT)
+    assert ours.wait(DEADLINE) == 130
+    connection.close()
+
+
+def quit_gives_the_terminal_back():
+    ours = Terminal("listen", "tcp://127.0.0.1:0")
+    before = ours.settings
+    ours.wait_for("> ")
+    ours.type("/quit\r")
+    ours.ends(0)
+    assert ours.settings_now() == before
+
+
 def ctrl_c_gives_the_terminal_back():
     server, endpoint = tcp_server()
     ours = Terminal("connect", endpoint)
@@ -222,6 +281,7 @@ def ctrl_c_gives_the_terminal_back():
     ours.wait_for("> ")
     ours.type("\x03")
     ours.ends(130)
+    assert ours.settings_now() == ours.settings
     connection.close()
 
 

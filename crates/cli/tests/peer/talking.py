@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import termios
 import threading
 import time
 
@@ -131,11 +132,29 @@ class Terminal:
     """A packhorse that a person uses, at a terminal of 80 columns."""
 
     def __init__(self, *arguments):
-        self.child, self.terminal = pty.fork()
+        self.terminal, side = pty.openpty()
+        self.settings = termios.tcgetattr(side)
+        # Kept open: the settings outlive the program.
+        self.side = side
+        self.child = os.fork()
         if self.child == 0:
             os.environ["TERM"] = "xterm"
+            os.login_tty(side)
             os.execv(PACKHORSE, [PACKHORSE, *arguments])
         self.seen = b""
+
+    def settings_now(self):
+        return termios.tcgetattr(self.side)
+
+    def paste(self, text):
+        """Types faster than anybody reads."""
+        data = text.encode()
+        while data:
+            data = data[os.write(self.terminal, data) :]
+
+    def read_on(self):
+        while True:
+            self.read()
 
     def wait_for(self, text, after=0):
         """Waits until the terminal has shown this, from position `after` on; gives where it ends."""
@@ -147,7 +166,7 @@ class Terminal:
         return self.seen.index(wanted, after) + len(wanted)
 
     def read(self):
-        ready, _, _ = select.select([self.terminal], [], [], 1)
+        ready, _, _ = select.select([self.terminal], [], [], 0.1)
         if not ready:
             return True
         try:
@@ -162,9 +181,12 @@ class Terminal:
 
     def ends(self, code=0):
         until = time.monotonic() + DEADLINE
-        while self.read():
+        while True:
+            pid, status = os.waitpid(self.child, os.WNOHANG)
+            self.read()
+            if pid:
+                break
             assert time.monotonic() < until, f"it did not end: {self.seen!r}"
-        _, status = os.waitpid(self.child, 0)
         ended = os.waitstatus_to_exitcode(status)
         assert ended == code, f"ended with {ended}, not {code}: {self.seen!r}"
 
