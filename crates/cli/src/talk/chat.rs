@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use packhorse_endpoint::Kind;
 use packhorse_server::{Connection, Handler, HandlerError, Peer, Receiver, Sender};
 use tokio::sync::{Notify, mpsc};
 
+use super::args::Manners;
 use super::converse::Plan;
 use super::input::{Input, Typed};
 use super::show::Show;
@@ -21,7 +23,7 @@ const QUEUE: usize = 64;
 pub(crate) struct Chat(Arc<Inner>);
 
 struct Inner {
-    plan: Plan,
+    manners: Manners,
     show: Show,
     greeting: Option<Bytes>,
     table: Mutex<Table>,
@@ -64,9 +66,9 @@ pub(crate) enum Over {
 }
 
 impl Chat {
-    pub(crate) fn new(plan: Plan, show: Show, greeting: Option<Bytes>) -> Self {
+    pub(crate) fn new(manners: Manners, show: Show, greeting: Option<Bytes>) -> Self {
         Self(Arc::new(Inner {
-            plan,
+            manners,
             show,
             greeting,
             table: Mutex::default(),
@@ -82,6 +84,8 @@ impl Chat {
                 self.somebody().await;
             }
             let typed = match input.next().await {
+                // Who sits at a terminal says by it that they go.
+                None if input.is_interactive() => return Over::Quit,
                 None => return Over::EndOfInput,
                 Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {
                     return Over::Quit;
@@ -106,6 +110,10 @@ impl Chat {
         }
     }
 
+    fn plan(&self, kind: Kind) -> Plan {
+        Plan::new(&self.0.manners, kind)
+    }
+
     async fn somebody(&self) {
         loop {
             let arrival = self.0.arrival.notified();
@@ -128,23 +136,21 @@ impl Chat {
     }
 
     async fn send(&self, numbers: &[u64], line: Bytes) {
-        let message = match self.0.plan.message_of(Typed::Line(line)) {
-            Ok(message) => message,
-            Err(error) => return self.0.show.warn(format_args!("not sent: {error}")),
-        };
         for number in numbers {
-            let lines = self
-                .table()
-                .peers
-                .get(number)
-                .map(|entry| entry.lines.clone());
-            let Some(lines) = lines else {
+            let entry = |entry: &Entry| (entry.peer.kind, entry.lines.clone());
+            let entry = self.table().peers.get(number).map(entry);
+            let Some((kind, lines)) = entry else {
                 self.0.show.warn(format_args!(
                     "number {number} is not here: /peers tells who is"
                 ));
                 continue;
             };
-            match lines.try_send(message.clone()) {
+            // On a stream a line keeps its end, as a datagram it has none.
+            let message = match self.plan(kind).message_of(Typed::Line(line.clone())) {
+                Ok(message) => message,
+                Err(error) => return self.0.show.warn(format_args!("not sent: {error}")),
+            };
+            match lines.try_send(message) {
                 Ok(()) => {}
                 Err(mpsc::error::TrySendError::Full(message)) => {
                     // Piped input waits; others are served meanwhile by their own tasks.
@@ -191,13 +197,14 @@ impl Chat {
     }
 
     async fn hear(&self, peer: &Peer, receiver: &mut Receiver) -> Result<(), HandlerError> {
+        let plan = self.plan(peer.kind);
         while let Some(message) = receiver.receive().await? {
             self.heard(peer.number);
             self.0
                 .show
-                .received(peer, &message, self.0.plan.whole())
+                .received(peer, &message, plan.whole())
                 .map_err(HandlerError::own)?;
-            if self.0.plan.is_goodbye(&message.payload) {
+            if plan.is_goodbye(&message.payload) {
                 return Ok(());
             }
         }
@@ -210,6 +217,7 @@ impl Chat {
         mut lines: mpsc::Receiver<Bytes>,
         sender: &mut Sender,
     ) -> Result<(), HandlerError> {
+        let plan = self.plan(peer.kind);
         while let Some(line) = lines.recv().await {
             let offset = sender.moved().bytes;
             sender.send(line.clone()).await?;
@@ -217,7 +225,7 @@ impl Chat {
                 .show
                 .sent(peer, offset, &line)
                 .map_err(HandlerError::own)?;
-            if self.0.plan.is_goodbye(&line) {
+            if plan.is_goodbye(&line) {
                 return Ok(());
             }
         }

@@ -105,13 +105,8 @@ async fn serve(
 async fn chat(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
     let show = show_of(ui, args, Tags::Peers);
     let bound = bind_all(args).await?;
-    let kind = args
-        .endpoints
-        .first()
-        .map_or(Kind::Tcp, |endpoint| endpoint.kind);
-    let plan = Plan::new(&args.manners, kind);
     let greeting = args.greet.clone().map(Into::into);
-    let chat = Chat::new(plan, show.clone(), greeting);
+    let chat = Chat::new(args.manners.clone(), show.clone(), greeting);
     let input = Input::open(ui, Cut::Lines(args.manners.max_message));
     let keyboard = {
         let chat = chat.clone();

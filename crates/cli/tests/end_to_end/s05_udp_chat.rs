@@ -4,6 +4,7 @@ use crate::harness::peer::scenarios;
 
 scenarios! { "s05.py":
     s05_the_server_answers_who_spoke,
+    s05_a_chat_over_two_kinds_keeps_to_each,
     s05_peers_are_listed,
     s05_q_ends_a_chat_on_either_side,
     s05_silent_peers_are_forgotten,

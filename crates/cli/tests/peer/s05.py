@@ -27,6 +27,25 @@ def the_server_answers_who_spoke():
     ours.ends(0)
 
 
+def a_chat_over_two_kinds_keeps_to_each():
+    """A line has its end on a stream, and none as a datagram; 'q' is a goodbye over UDP alone."""
+    ours = Running("listen", "tcp://127.0.0.1:0", "udp://127.0.0.1:0", "--json")
+    ours.event("listening", 2)
+    at = {event["kind"]: python_address(event["endpoint"]) for event in ours.events("listening")}
+    ann, bob = tcp_client(at["tcp"]), udp_socket()[0]
+    ann.sendall(b"q")
+    ours.event("message", 1)
+    bob.sendto(b"hello", at["udp"])
+    ours.event("message", 2)
+    ours.type("/all hear\n")
+    assert ann.recv(100) == b"hear\n"
+    assert bob.recv(100) == b"hear"
+    bob.sendto(b"q", at["udp"])
+    assert ours.event("ended")["kind"] == "udp"
+    ours.stop()
+    ours.ends(0)
+
+
 def peers_are_listed():
     ours = Running("listen", "udp://127.0.0.1:0")
     address = ours.address()
