@@ -79,7 +79,8 @@ impl Encoder {
     #[inline]
     fn marks(&self, payload: &[u8]) -> Result<(Head, &'static [u8]), EncodeError> {
         let length = payload.len();
-        if length > self.limit {
+        // Where nothing marks messages nothing can be too long.
+        if length > self.limit && self.spec != FrameSpec::None {
             let limit = self.limit;
             return Err(EncodeError::OverLimit { length, limit });
         }

@@ -345,6 +345,8 @@ fn what_does_not_fit_a_frame_is_not_sent() {
         })
     ));
     assert_eq!(encode("header:0,1,0", b"\x03abc"), Ok(()));
+    // Bytes without messages have no limit for messages.
+    assert_eq!(encode("none", &[0; 301]), Ok(()));
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(crate) struct Manners {
     #[arg(long, value_name = "HOW")]
     pub(crate) eof: Option<AtEof>,
     /// End a connection on which nothing moves for this long, as in 30s
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) idle_timeout: Option<Duration>,
     /// Send at most this many messages a second
     #[arg(long, value_name = "PER_SECOND", value_parser = parse_rate)]
@@ -147,7 +147,7 @@ pub(crate) struct Listen {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_per_address: u32,
     /// End a connection whose message does not get whole in this time
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) message_timeout: Option<Duration>,
     /// How long connections may take to finish when this ends
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = humantime::parse_duration)]
@@ -168,6 +168,14 @@ fn parse_limit(text: &str) -> Result<usize, String> {
         .ok_or_else(|| {
             "expected bytes from 1 to 4294967295, with K, M or G for powers of 1024".into()
         })
+}
+
+/// A time in which something can happen.
+fn parse_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(time) if !time.is_zero() => Ok(time),
+        _ => Err("expected a time such as 500ms, 30s or 2m".into()),
+    }
 }
 
 fn parse_rate(text: &str) -> Result<f64, String> {
@@ -197,6 +205,10 @@ mod tests {
         assert_eq!(parse_limit("64K"), Ok(65536));
         for text in ["0", "-1", "x", "4G", "99999999999999999999"] {
             assert!(parse_limit(text).is_err(), "{text}");
+        }
+        assert_eq!(parse_time("1500ms"), Ok(Duration::from_millis(1500)));
+        for text in ["0s", "0", "x", "-1s"] {
+            assert!(parse_time(text).is_err(), "{text}");
         }
         assert_eq!(parse_rate("2.5"), Ok(2.5));
         for text in ["0", "-1", "nan", "inf", "x"] {

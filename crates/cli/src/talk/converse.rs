@@ -313,6 +313,8 @@ pub(crate) fn end_of(outcome: &Result<Ending, Broken>) -> End {
         Ok(Ending::Here | Ending::Counted) => End::ByHandler,
         Ok(Ending::Idle) => End::Idle,
         Err(Broken::Connection(ConnectionError::Reset)) => End::Reset,
+        // Whoever reads has enough.
+        Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => End::ByHandler,
         // A person wants to go.
         Err(Broken::Input(error)) if error.kind() == io::ErrorKind::Interrupted => End::ByHandler,
         Err(error) => End::Failed(error.to_string()),
