@@ -162,7 +162,13 @@ impl Ui {
     /// Nothing is typed any more: what comes next begins where the line was.
     pub(crate) fn detach_editor(&self) {
         let mut streams = self.streams();
-        if matches!(streams.bottom, Bottom::Editor(_)) {
+        if let Bottom::Editor(printer) = &mut streams.bottom {
+            // What was printed last may still be on its way to the editor's thread, which takes one message
+            // at a time: when it has taken the first of these, it has shown all before. They show nothing
+            // (one line up, one down).
+            for _ in 0..2 {
+                let _ = printer.print("\x1b[1A\n".to_owned());
+            }
             streams.bottom = Bottom::Nothing;
             // Carriage return, and erase to the end of the line (ECMA-48 §8.3.41).
             let _ = write!(streams.out, "\r\x1b[K");

@@ -15,6 +15,7 @@ scenarios! { "s04.py":
     s04_counts_rates_and_idle_times_are_kept,
     s04_a_character_that_is_cut_is_shown_whole,
     s04_a_person_s_line_is_not_torn,
+    s04_last_words_are_shown_at_a_terminal,
     s04_pasted_lines_all_arrive,
     s04_bytes_that_are_no_text_are_not_sent_and_end_nothing,
     s04_a_reader_that_is_stuck_does_not_keep_it,

@@ -235,6 +235,20 @@ def pasted_lines_all_arrive():
     connection.close()
 
 
+def last_words_are_shown_at_a_terminal():
+    for round in range(20):
+        server, endpoint = tcp_server()
+        ours = Terminal("connect", endpoint)
+        connection, _ = server.accept()
+        ours.wait_for("> ")
+        connection.sendall(b"last words\n")
+        connection.close()
+        ours.ends(0)
+        assert b"last words" in ours.seen, (round, ours.seen)
+        assert b"closed by the peer first (FIN)" in ours.seen, (round, ours.seen)
+        assert ours.settings_now() == ours.settings
+
+
 def bytes_that_are_no_text_are_not_sent_and_end_nothing():
     server, endpoint = tcp_server()
     ours = Terminal("connect", endpoint)
