@@ -170,8 +170,9 @@ impl Ui {
                 let _ = printer.print("\x1b[1A\n".to_owned());
             }
             streams.bottom = Bottom::Nothing;
-            // Carriage return, and erase to the end of the line (ECMA-48 §8.3.41).
-            let _ = write!(streams.out, "\r\x1b[K");
+            // Carriage return, erase to the end of the line (ECMA-48 §8.3.41), and no more marks around what is
+            // pasted, which the editor may have asked for.
+            let _ = write!(streams.out, "\r\x1b[K\x1b[?2004l");
             let _ = streams.out.flush();
         }
     }

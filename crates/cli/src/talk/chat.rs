@@ -104,6 +104,9 @@ impl Chat {
                 Command::To(number, text) => self.send(&[number], typed.slice_ref(text)).await,
                 Command::All(text) => {
                     let everybody: Vec<u64> = self.table().peers.keys().copied().collect();
+                    if everybody.is_empty() {
+                        self.0.show.warn("nobody is here to hear that");
+                    }
                     self.send(&everybody, typed.slice_ref(text)).await;
                 }
             }

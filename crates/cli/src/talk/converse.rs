@@ -110,6 +110,8 @@ struct Shared {
     first: Option<Ending>,
     last_moved: Instant,
     last_heard: Instant,
+    /// Nobody was there for the last datagram.
+    refused: bool,
 }
 
 struct Side<'a> {
@@ -134,6 +136,7 @@ pub(crate) async fn converse(
         first: None,
         last_moved: now,
         last_heard: now,
+        refused: false,
     });
     let side = Side {
         peer: &peer,
@@ -160,6 +163,10 @@ pub(crate) async fn converse(
         spoken = &mut speak => spoken?,
         () = side.idle() => Ending::Idle,
     };
+    if side.shared().refused {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        return Err(ConnectionError::Io(refused).into());
+    }
     let first = side.shared().first;
     Ok(match ending {
         Ending::Peer | Ending::Here => first.unwrap_or(ending),
@@ -179,8 +186,7 @@ impl Side<'_> {
                     return Ok(Ending::Peer);
                 }
                 Err(error) if self.is_passing(&error) => {
-                    self.show
-                        .warn(format_args!("nobody listens at {}: {error}", self.peer));
+                    self.nobody(&error);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -199,6 +205,13 @@ impl Side<'_> {
                 return Ok(Ending::Here);
             }
         }
+    }
+
+    fn nobody(&self, error: &ConnectionError) {
+        self.shared().refused = true;
+        let peer = self.peer;
+        self.show
+            .warn(format_args!("nobody listens at {peer}: {error}"));
     }
 
     /// Over datagrams a refused one says that nobody was there for it, not that nobody ever will be.
@@ -228,13 +241,20 @@ impl Side<'_> {
             let offset = sender.moved().bytes;
             match sender.send(message.clone()).await {
                 Err(error) if self.is_passing(&error) => {
-                    self.show
-                        .warn(format_args!("nobody listens at {}: {error}", self.peer));
+                    self.nobody(&error);
                     // That was the answer to the last one: this one was not sent.
                     sender.send(message.clone()).await?;
                 }
+                // Who types can say it in another way.
+                Err(error @ (ConnectionError::Encode(_) | ConnectionError::TooLong(_)))
+                    if self.interactive =>
+                {
+                    self.show.warn(format_args!("not sent: {error}"));
+                    continue;
+                }
                 sent => sent?,
             }
+            self.shared().refused = false;
             self.moved();
             self.show
                 .sent(self.peer, offset, &message)

@@ -94,6 +94,9 @@ impl Input {
 
     /// The next piece; `None` at the end.
     pub(crate) async fn next(&mut self) -> Option<io::Result<Typed>> {
+        if let Ok(typed) = self.pieces.try_recv() {
+            return Some(typed);
+        }
         if let Some(person) = self.person.as_mut().filter(|person| !person.asked) {
             // Whoever reads is gone only when it has said so.
             person.asked = person.ask.send(()).is_ok();
@@ -133,7 +136,7 @@ fn edit(
     while asked.recv().is_ok() {
         let typed = loop {
             match editor.readline("> ") {
-                Ok(line) => break Ok(Typed::Line(line.into())),
+                Ok(line) => break Ok(line),
                 Err(ReadlineError::Eof) => return,
                 // The editor takes Ctrl-C for itself: it means here what it means everywhere.
                 Err(ReadlineError::Interrupted) => break Err(io::ErrorKind::Interrupted.into()),
@@ -143,9 +146,19 @@ fn edit(
                 Err(error) => break Err(io::Error::other(error)),
             }
         };
-        let ends = typed.is_err();
-        if sender.blocking_send(typed).is_err() || ends {
-            return;
+        let typed = match typed {
+            Ok(line) => line,
+            Err(error) => {
+                let _ = sender.blocking_send(Err(error));
+                return;
+            }
+        };
+        // What was pasted may be several lines.
+        for line in typed.split('\n') {
+            let line = Bytes::copy_from_slice(line.strip_suffix('\r').unwrap_or(line).as_bytes());
+            if sender.blocking_send(Ok(Typed::Line(line))).is_err() {
+                return;
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ scenarios! { "s06.py":
     s06_what_is_typed_is_framed,
     s06_lies_about_lengths_are_refused,
     s06_hexadecimal_in_and_out,
+    s06_pasted_lines_are_messages_of_their_own,
     s06_sockets_with_boundaries_need_no_frames,
     s06_a_room_of_four_kinds_of_sockets,
 }

@@ -110,6 +110,19 @@ def hexadecimal_in_and_out():
     assert ours.out.startswith(b"00000000  61 62 63 "), ours.out
 
 
+def pasted_lines_are_messages_of_their_own():
+    server, endpoint = tcp_server()
+    ours = Terminal("connect", endpoint, "--frame", "line")
+    connection, _ = server.accept()
+    ours.wait_for("> ")
+    ours.type("\x1b[200~one\rtwo\x1b[201~\r")
+    assert exactly(connection, 8) == b"one\ntwo\n"
+    connection.close()
+    ours.ends(0)
+    # The terminal is told to mark pastes no more.
+    assert ours.seen.rindex(b"\x1b[?2004l") > ours.seen.rindex(b"\x1b[?2004h")
+
+
 def sockets_with_boundaries_need_no_frames():
     with directory() as place:
         for kind, family in (("unixgram", socket.SOCK_DGRAM), ("seqpacket", socket.SOCK_SEQPACKET)):

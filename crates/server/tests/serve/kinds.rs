@@ -78,12 +78,17 @@ async fn a_broker_relays_each_message_to_all_others_once_whatever_they_come_thro
     let endpoints: Vec<&str> = endpoints.iter().map(String::as_str).collect();
     let broker = Builtin::Broker(packhorse_server::Broker::default());
     let mut server = serve_all(&endpoints, broker, "line", Limits::default()).await;
-    let mut peers = Vec::new();
+    let mut peers: Vec<Connection> = Vec::new();
     for (number, endpoint) in server.endpoints.clone().iter().enumerate() {
         let mut peer = client(endpoint, "line").await;
         // A datagram socket is there once it has said something.
         peer.send(format!("here {number}").into()).await.unwrap();
         server.arrival().await;
+        // Whoever was heard by the others is in the room.
+        let hello = format!("here {number}").into_bytes();
+        for other in &mut peers {
+            while next(other).await.unwrap() != hello {}
+        }
         peers.push(peer);
     }
     let here = peers.len();
