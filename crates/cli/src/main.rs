@@ -7,6 +7,7 @@ mod code;
 mod completions;
 mod demo;
 mod events;
+mod hex;
 mod json;
 mod load;
 mod pack;

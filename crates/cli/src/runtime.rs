@@ -5,7 +5,6 @@ use std::io;
 use std::time::Duration;
 
 use packhorse_transfer::Cancel;
-use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::{Exit, Failure};
@@ -99,14 +98,6 @@ pub(crate) fn end_at_the_latest(patience: Duration) {
             std::process::exit(Exit::Interrupted.code().into());
         });
     });
-}
-
-/// Lets this process have as many descriptors as it may: each connection is one.
-pub(crate) fn raise_descriptor_limit() {
-    let mut limit = getrlimit(Resource::Nofile);
-    limit.current = limit.maximum;
-    // Where that is refused, there is room for as many as before.
-    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use packhorse_endpoint::{AsyncSocket, Connected, Io, Type};
+use packhorse_endpoint::{Connected, Io, Type};
 use packhorse_frame::{EncodeError, FrameError, FrameSpec, Limits};
 
 use crate::peer::Peer;
@@ -201,12 +201,6 @@ impl Connection {
         self.receiver.has_boundaries()
     }
 
-    /// The socket, where this is a plain stream or a connected one of packets.
-    #[must_use]
-    pub fn socket(&self) -> Option<&AsyncSocket> {
-        self.sender.socket()
-    }
-
     /// The next message; `None`: the peer sends no more.
     ///
     /// Before it waits it sends what was [fed](Self::feed). May be dropped while it waits, and called
@@ -276,12 +270,6 @@ impl Connection {
     /// Both directions, for a handler that receives and sends at the same time.
     pub fn split_mut(&mut self) -> (&mut Receiver, &mut Sender) {
         (&mut self.receiver, &mut self.sender)
-    }
-
-    /// Both directions, to keep.
-    #[must_use]
-    pub fn into_split(self) -> (Receiver, Sender) {
-        (self.receiver, self.sender)
     }
 
     /// Which side said first that no more comes; `None`: neither has.

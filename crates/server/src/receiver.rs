@@ -116,12 +116,6 @@ impl Receiver {
         }
     }
 
-    /// Whether the peer has said that no more comes.
-    #[must_use]
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
     /// Receives and forgets until the peer ends, breaks, or `patience` is over.
     pub(crate) async fn hear_out(&mut self, patience: Duration) {
         // What drained has ended here, and not at the peer.

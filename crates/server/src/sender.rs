@@ -66,13 +66,6 @@ impl Sender {
         self.moved
     }
 
-    pub(crate) fn socket(&self) -> Option<&AsyncSocket> {
-        match &self.sink {
-            Sink::Stream(socket) | Sink::Packets(socket) | Sink::Echo(socket, _) => Some(socket),
-            Sink::Tls(_) | Sink::Session(..) => None,
-        }
-    }
-
     /// Takes a message to be sent with others; see [`Connection::feed`](crate::Connection::feed).
     ///
     /// # Errors

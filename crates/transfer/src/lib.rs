@@ -12,7 +12,6 @@ pub mod receipt_file;
 
 mod bottleneck;
 mod cancel;
-mod descriptors;
 mod error;
 mod handshake;
 mod receiver;

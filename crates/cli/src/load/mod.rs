@@ -47,7 +47,7 @@ pub(crate) fn run(ui: &Ui, args: &Load) -> Result<Exit, Failure> {
             "packhorse load tcp://127.0.0.1:9090 --frame u32be --size 64",
         )
     })?;
-    runtime::raise_descriptor_limit();
+    packhorse_endpoint::raise_descriptor_limit();
     open::check_descriptors(args.connections.get())?;
     let report = runtime::serving(load(ui, args, spec, shape))??;
     let notes = report.notes.clone();

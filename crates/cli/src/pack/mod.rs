@@ -1,7 +1,6 @@
 //! `packhorse pack`, `unpack` and `calcsize`: values to bytes and back, as Python's struct does it.
 
 pub(crate) mod args;
-mod hex;
 mod notation;
 mod output;
 
@@ -106,7 +105,7 @@ fn read_input(format: &Format) -> Result<Vec<u8>, Failure> {
 }
 
 fn read_argument(digits: &str) -> Result<Vec<u8>, Failure> {
-    hex::read(digits).map_err(|error| {
+    crate::hex::read(digits).map_err(|error| {
         let hint = "digits such as '00 ff 7a', or '-' for bytes from standard input";
         Failure::usage(
             format!("the bytes are not hexadecimal digits: {error}"),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use packhorse_frame::pack::Value;
 use serde::Serialize;
 
-use super::{hex, notation};
+use super::notation;
 use crate::json;
 use crate::ui::Ui;
 
@@ -52,7 +52,7 @@ pub(super) fn hex_line(output: &mut Output<'_>, bytes: &[u8]) -> io::Result<()> 
     let mut digits = Vec::new();
     for piece in bytes.chunks(PIECE / 2) {
         digits.clear();
-        hex::write(piece, &mut digits);
+        crate::hex::write(piece, &mut digits);
         output.put(&digits)?;
     }
     output.put(b"\n")

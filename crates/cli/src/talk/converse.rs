@@ -11,7 +11,7 @@ use packhorse_server::{Connection, ConnectionError, End, HandlerError, Peer, Rec
 use tokio::time::Instant;
 
 use super::args::{AtEof, Manners};
-use super::input::{Input, Typed, parse_hex};
+use super::input::{Input, Typed};
 use super::show::{Show, Whole};
 
 /// How long a peer is heard out where the socket's kind cannot say that it is done.
@@ -66,16 +66,21 @@ impl Plan {
     pub(crate) fn message_of(&self, typed: Typed) -> io::Result<Bytes> {
         match typed {
             Typed::Piece(bytes) => Ok(bytes),
-            Typed::Line(line) if self.hex => parse_hex(&line).ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "a line is not pairs of hexadecimal digits",
-                )
-            }),
+            Typed::Line(line) if self.hex => read_hex(&line),
             Typed::Line(line) if self.whole == Whole::No => Ok([&line[..], b"\n"].concat().into()),
             Typed::Line(line) => Ok(line),
         }
     }
+}
+
+fn read_hex(line: &[u8]) -> io::Result<Bytes> {
+    let wrong = |why: String| {
+        let what = format!("a line is not pairs of hexadecimal digits: {why}");
+        io::Error::new(io::ErrorKind::InvalidInput, what)
+    };
+    let text = str::from_utf8(line).map_err(|error| wrong(error.to_string()))?;
+    let bytes = crate::hex::read(text).map_err(|error| wrong(error.to_string()))?;
+    Ok(bytes.into())
 }
 
 /// How a conversation ended, when nothing broke.

@@ -208,33 +208,3 @@ fn read_lines(sender: &mpsc::Sender<io::Result<Typed>>, longest: usize) {
         }
     }
 }
-
-/// Hexadecimal digits, with white space anywhere between bytes.
-pub(crate) fn parse_hex(text: &[u8]) -> Option<Bytes> {
-    let digits: Vec<u32> = text
-        .iter()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .map(|&byte| char::from(byte).to_digit(16))
-        .collect::<Option<_>>()?;
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let byte = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).ok();
-    digits.chunks_exact(2).map(byte).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hexadecimal_input_is_read() {
-        assert_eq!(parse_hex(b"00 fF\t7"), None);
-        assert_eq!(
-            parse_hex(b"00 fF\t7a"),
-            Some(Bytes::from_static(b"\x00\xff\x7a"))
-        );
-        assert_eq!(parse_hex(b""), Some(Bytes::new()));
-        assert_eq!(parse_hex(b"0g"), None);
-    }
-}

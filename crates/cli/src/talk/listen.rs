@@ -37,7 +37,7 @@ pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
             "leave --frame out, so that bytes cross as they are, or use one with a length, as u32be",
         ));
     }
-    runtime::raise_descriptor_limit();
+    packhorse_endpoint::raise_descriptor_limit();
     runtime::end_at_the_latest(args.drain.saturating_add(GRACE));
     runtime::serving(async {
         match builtin {

@@ -53,7 +53,7 @@ pub async fn receive(
     mut observer: Observer,
     cancel: Cancel,
 ) -> Result<ClassicTotals, Error> {
-    crate::descriptors::raise_limit();
+    packhorse_endpoint::raise_descriptor_limit();
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint::DEFAULT_PORT));
     let listener = endpoint::listen(Some(options.listen.unwrap_or(loopback)))?;
     let address = listener.local_addr().map_err(Error::Lost)?;

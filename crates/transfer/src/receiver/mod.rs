@@ -49,7 +49,7 @@ pub async fn receive(
     observer: Observer,
     cancel: Cancel,
 ) -> Result<Option<Receipt>, Error> {
-    crate::descriptors::raise_limit();
+    packhorse_endpoint::raise_descriptor_limit();
     let listener = endpoint::listen(address_to_listen_on(&options))?;
     let address = listener.local_addr().map_err(Error::Lost)?;
     let (security, given) = match options.security {

@@ -38,7 +38,7 @@ pub async fn send(
     cancel: Cancel,
 ) -> Result<Receipt, Error> {
     let sources = walker::open(&options.sources)?;
-    crate::descriptors::raise_limit();
+    packhorse_endpoint::raise_descriptor_limit();
     let subdirectory = subdirectory(&options.to)?;
     let limits = options.limits.clone();
     let work = async {

@@ -1,8 +1,8 @@
 //! How many files this process may have open.
 
-/// Raises this process's own limit to what it is allowed to. Lanes and directories need descriptors;
+/// Raises this process's own limit to what it is allowed to. Connections, lanes and directories need descriptors;
 /// shells hand out 1,024.
-pub(crate) fn raise_limit() {
+pub fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

@@ -2,7 +2,7 @@
 
 /// Why a text is not pairs of digits. The first character is at position 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HexError {
+pub(crate) enum HexError {
     #[error("{found:?} at position {position} is none")]
     NoDigit { found: char, position: usize },
     #[error("the last of them, at position {position}, has no other to go with it")]
@@ -10,7 +10,7 @@ pub(super) enum HexError {
 }
 
 /// The bytes that pairs of digits name, with white space anywhere.
-pub(super) fn read(text: &str) -> Result<Vec<u8>, HexError> {
+pub(crate) fn read(text: &str) -> Result<Vec<u8>, HexError> {
     let mut bytes = Vec::with_capacity(text.len() / 2);
     let mut high = None;
     for (found, position) in text.chars().zip(1..) {
@@ -33,7 +33,7 @@ pub(super) fn read(text: &str) -> Result<Vec<u8>, HexError> {
 }
 
 /// Two digits for each byte, behind what is in `text` already.
-pub(super) fn write(bytes: &[u8], text: &mut Vec<u8>) {
+pub(crate) fn write(bytes: &[u8], text: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         text.push(DIGITS[usize::from(byte >> 4)]);
