@@ -1,17 +1,31 @@
 //! Handlers that come with the server, where they reach beyond their connection.
 
-use std::fs;
-use std::time::{Duration, Instant};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use packhorse_server::{End, Limits};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::running::{PATIENCE, client, next, serve};
 
-/// Whether a process is there and is not a corpse.
-fn lives(pid: &str) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").map(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some(None | Some('Z' | 'X')))
+/// A process that lives.
+struct Process(OwnedFd);
+
+impl Process {
+    fn find(pid: &str) -> Self {
+        let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        Self(pidfd_open(pid, PidfdFlags::empty()).unwrap())
+    }
+
+    /// Waits for its end.
+    async fn ends(self) {
+        let waiting = tokio::task::spawn_blocking(move || {
+            let mut end = [PollFd::new(&self.0, PollFlags::IN)];
+            poll(&mut end, Some(&Timespec::try_from(PATIENCE).unwrap())).unwrap()
+        });
+        assert_eq!(waiting.await.unwrap(), 1, "it lives on");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -20,18 +34,12 @@ async fn exec_leaves_no_process_behind() {
     let mut server = serve("tcp://127.0.0.1:0", command, "none", Limits::default()).await;
     let mut peer = client(&server.endpoints[0], "line").await;
     let said = String::from_utf8(next(&mut peer).await.unwrap()).unwrap();
-    let background = said.trim().to_owned();
-    assert!(lives(&background), "{background:?}");
+    let background = Process::find(&said);
     // Over TCP this looks like a peer that still listens, until nothing is said for a while.
     drop(peer);
     let record = server.record().await;
     assert!(!matches!(record.end, End::CutOff), "{:?}", record.end);
-    let deadline = Instant::now() + PATIENCE;
-    while lives(&background) {
-        // Killed by then; the kernel takes a moment to bury it.
-        assert!(Instant::now() < deadline, "{background} lives on");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    background.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -45,14 +53,10 @@ async fn exec_is_killed_when_the_server_cuts_it_off() {
     let mut server = serve("tcp://127.0.0.1:0", command, "none", limits).await;
     let mut peer = client(&server.endpoints[0], "line").await;
     let shell = String::from_utf8(next(&mut peer).await.unwrap()).unwrap();
-    assert!(lives(&shell));
+    let shell = Process::find(&shell);
     let served = server.stop().await;
     assert_eq!(served.cut_off, 1);
-    let deadline = Instant::now() + PATIENCE;
-    while lives(&shell) {
-        assert!(Instant::now() < deadline, "{shell} lives on");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    shell.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
