@@ -1,6 +1,8 @@
 //! System S10: a server that many use at once, and what loads it. Servers and clients of the other make
 //! are Python's standard library.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
 use rustix::process::Signal;
@@ -205,6 +207,34 @@ fn s10_an_interrupt_ends_with_the_report_so_far() {
     let report = report(ended.expect_code(130));
     assert_eq!(report["interrupted"], true);
     assert_eq!(number(&report, "lost"), 0);
+}
+
+#[test]
+fn s10_without_descriptors_it_waits_and_goes_on_when_there_are_some_again() {
+    let mut limited = Command::new("/bin/sh");
+    limited.args(["-c", "ulimit -n 32; exec \"$@\"", "sh"]);
+    limited.arg(env!("CARGO_BIN_EXE_packhorse"));
+    let mut server = Packhorse::from_command(limited)
+        .args(["listen", "--json", "tcp://127.0.0.1:0"])
+        .args(["--handler", "echo", "--frame", "line"])
+        .start();
+    let address = server.address();
+    let mut streams: Vec<_> = (0..40)
+        .map(|_| TcpStream::connect(&address).expect("a connection"))
+        .collect();
+    for stream in &mut streams {
+        stream.write_all(b"hello\n").expect("sent");
+    }
+    server.wait_for("warning", |event| {
+        let message = event["message"].as_str().unwrap_or_default();
+        message.contains("Too many open files")
+    });
+    // As each ends, another is served: all are in the end.
+    for mut stream in streams {
+        let mut answer = [0; 6];
+        stream.read_exact(&mut answer).expect("an answer");
+        assert_eq!(&answer, b"hello\n");
+    }
 }
 
 #[test]

@@ -1,12 +1,8 @@
 //! What bounds a server: places, addresses, descriptors, and handlers that go wrong.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
-
 use packhorse_server::{Builtin, Connection, End, Event, Handler, HandlerError, Limits};
 
-use crate::running::{client, connect, next, peer, serve, serve_all};
+use crate::running::{client, next, serve, serve_all};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_finds_no_place_waits_and_is_served_once_another_ended() {
@@ -111,49 +107,4 @@ async fn an_address_is_one_whether_it_comes_by_ipv4_or_mapped_into_ipv6() {
     let _second = client(&server.endpoints[1], "none").await;
     let refusal = server.refusal().await.to_string();
     assert_eq!(refusal, "this address has 1 connections already");
-}
-
-/// The example of this crate, which cargo builds beside the tests.
-fn example() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let target = test.parent().and_then(|deps| deps.parent()).unwrap();
-    target.join("examples/serve")
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_descriptors_it_waits_and_goes_on_when_there_are_some_again() {
-    let mut server = Command::new("/bin/sh")
-        .args([
-            "-c",
-            "ulimit -n 32; exec \"$0\" tcp://127.0.0.1:0 echo line",
-        ])
-        .arg(example())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut said = BufReader::new(server.stdout.take().unwrap()).lines();
-    peer(move || {
-        let mut hear = |word: &str| loop {
-            let line = said.next().unwrap().unwrap();
-            if let Some((_, rest)) = line.split_once(word) {
-                return rest.to_owned();
-            }
-        };
-        let address = hear("listening ").parse().unwrap();
-        let mut streams: Vec<_> = (0..40).map(|_| connect(address)).collect();
-        for stream in &mut streams {
-            stream.write_all(b"hello\n").unwrap();
-        }
-        let why = hear("waiting ");
-        assert!(why.contains("Too many open files"), "{why}");
-        // As each ends, another is served: all are in the end.
-        for mut stream in streams {
-            let mut answer = [0; 6];
-            stream.read_exact(&mut answer).unwrap();
-            assert_eq!(&answer, b"hello\n");
-        }
-    })
-    .await;
-    server.kill().unwrap();
-    server.wait().unwrap();
 }
