@@ -13,12 +13,13 @@ use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
 use crate::load::args::Load;
 use crate::pack::args::{Calcsize, Pack, Unpack};
 use crate::talk::args::{Connect, Listen};
+use crate::watch::args::Watch;
 
 /// Options that every verb has, below its own.
 const OUTPUT: &str = "Output";
 
 const EXIT_CODES: &str = "\
-To move files: recv, send, verify. To talk: connect, listen, load, sockopt, pack, unpack.
+To move files: recv, send, verify. To talk: connect, listen, load, sockopt, pack, unpack. To see the wire: watch.
 
 Exit codes:
     0  all done and verified
@@ -66,6 +67,7 @@ pub(crate) enum Verb {
     Listen(Box<Listen>),
     Load(Box<Load>),
     Sockopt(Sockopt),
+    Watch(Box<Watch>),
     Pack(Pack),
     Unpack(Unpack),
     Calcsize(Calcsize),

@@ -25,6 +25,7 @@ mod terminal;
 mod ui;
 mod units;
 mod verify;
+mod watch;
 mod watcher;
 
 use std::process::ExitCode;

@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, load, pack, recv, send, sockopt, talk, verify};
+use crate::{completions, demo, load, pack, recv, send, sockopt, talk, verify, watch};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -26,6 +26,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Verify(verify) => verify::run(&ui, &verify),
         Verb::Connect(connect) => talk::connect::run(&ui, &connect),
         Verb::Listen(listen) => talk::listen::run(&ui, &listen),
+        Verb::Watch(watch) => watch::run(&ui, &watch),
         Verb::Pack(args) => pack::pack(&ui, &args),
         Verb::Unpack(args) => pack::unpack(&ui, &args),
         Verb::Calcsize(args) => pack::calcsize(&ui, &args),

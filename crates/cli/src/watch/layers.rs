@@ -1,0 +1,11 @@
+//! `watch`: layers.
+
+use packhorse_watch::Source;
+
+use super::args::Watch;
+use crate::report::{Exit, Failure};
+use crate::ui::Ui;
+
+pub(super) fn run(_ui: &Ui, _args: &Watch, _source: &mut dyn Source) -> Result<Exit, Failure> {
+    Err(Failure::usage("not built yet", "another view"))
+}

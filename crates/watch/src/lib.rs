@@ -1,0 +1,22 @@
+//! What crossed the wire: capture files and live interfaces, frames taken apart layer by layer, TCP streams
+//! put together, and which segment carried which message.
+//!
+//! The parts, in the order in which a byte meets them:
+//!
+//! - [`capture`]: where frames come from. A [`Source`] gives [`Frame`]s: a file ([`capture::Reader`]) or an
+//!   interface.
+//! - [`packet`]: the addresses, ports, numbers and payload of a frame, for all that looks at streams.
+//! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
+//!
+//! Nothing here prints, and nothing that comes from a capture is believed: every length is held against the
+//! bytes that are there, and what is kept is bounded by [`Limits`].
+
+pub mod capture;
+mod error;
+mod limits;
+pub mod packet;
+pub mod stream;
+
+pub use capture::{Frame, LinkType, Source, Timestamp};
+pub use error::Error;
+pub use limits::Limits;
