@@ -28,6 +28,9 @@ pub(crate) const FOR_TESTS: &[DebianProgram] = &[
     debian("rsync", "rsync"),
     debian("setpriv", "util-linux"),
     debian("mount", "mount"),
+    debian("ip", "iproute2"),
+    debian("nft", "nftables"),
+    debian("tshark", "tshark"),
 ];
 
 /// What packhorse is compared with, and what measures both.

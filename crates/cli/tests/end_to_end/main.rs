@@ -1,6 +1,7 @@
 //! The real binary, over real sockets on loopback, judged by other programs than ours.
 
 mod addresses;
+mod captures;
 mod codes;
 mod existing;
 mod failures;
@@ -8,8 +9,12 @@ mod harness;
 mod hostile;
 mod interrupts;
 mod judges;
+mod ledger;
+mod messages_on_the_wire;
 mod output;
 mod receipts;
+mod s01_layers;
+mod s02_ladder;
 mod s03_sockets;
 mod s04_tcp_pair;
 mod s05_udp_chat;
@@ -18,7 +23,9 @@ mod s07_struct;
 mod s08_classic_size;
 mod s09_classic_md5;
 mod s10_servers;
+mod s11_streams;
 mod s12_buffers;
 mod second_implementation;
 mod sources;
 mod trees;
+mod watch_terminal;

@@ -1,0 +1,1 @@
+//! Which segments carried which message, and why.

@@ -1,0 +1,1 @@
+//! System S1: frames taken apart layer by layer; tshark judges.

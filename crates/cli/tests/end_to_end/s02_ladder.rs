@@ -1,0 +1,1 @@
+//! System S2: a stream as a ladder.

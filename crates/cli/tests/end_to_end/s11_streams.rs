@@ -1,0 +1,1 @@
+//! System S11: streams, numbered and counted as tshark does.
