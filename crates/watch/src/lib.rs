@@ -14,6 +14,7 @@
 pub mod capture;
 mod error;
 mod limits;
+mod link;
 pub mod packet;
 pub mod stream;
 

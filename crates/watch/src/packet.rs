@@ -5,9 +5,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{EtherType, IpNumber, LaxNetSlice, LaxSlicedPacket, TransportSlice};
+use etherparse::{Ipv6ExtensionSlice, LaxIpSlice};
 
-use crate::LinkType;
+use crate::Frame;
+use crate::link::network;
 
 /// An IP packet, as far as streams care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Packet<'a> {
     pub source: IpAddr,
     /// Whom it is for.
     pub destination: IpAddr,
+    /// Bytes on the wire, from the IP header on: what an MTU is compared with.
+    pub len: u32,
     /// What is in it.
     pub transport: Transport<'a>,
 }
@@ -27,8 +30,32 @@ pub enum Transport<'a> {
     Tcp(Segment<'a>),
     /// A UDP datagram.
     Udp(Datagram<'a>),
-    /// Something without ports, or cut before them: the number of its protocol.
-    Other(u8),
+    /// A piece of a packet that was sent in fragments.
+    Fragment(Fragment<'a>),
+    /// Something without ports, or cut before them.
+    Other {
+        /// The number of its protocol (<https://www.iana.org/assignments/protocol-numbers>).
+        protocol: u8,
+        /// What was captured of it.
+        payload: &'a [u8],
+    },
+}
+
+/// A piece of an IP packet (RFC 791 §3.2, RFC 8200 §4.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// The number that all pieces of the packet have.
+    pub identification: u32,
+    /// Where it lies in the packet's payload, in bytes.
+    pub offset: u32,
+    /// Whether there is more behind it.
+    pub more: bool,
+    /// The protocol of the whole.
+    pub protocol: u8,
+    /// Bytes of it on the wire. More than are in `payload` when the frame was cut.
+    pub payload_len: u32,
+    /// What was captured of it.
+    pub payload: &'a [u8],
 }
 
 /// A TCP segment (RFC 9293 §3.1).
@@ -102,48 +129,72 @@ impl Flags {
 
 impl<'a> Packet<'a> {
     /// The packet in a frame; `None` where there is no IP packet, or not enough of one.
-    pub fn parse(link: LinkType, data: &'a [u8]) -> Option<Self> {
-        let sliced = slice(link, data)?;
-        let (source, destination, number) = match &sliced.net {
-            Some(LaxNetSlice::Ipv4(ip)) => (
-                IpAddr::V4(ip.header().source_addr()),
-                IpAddr::V4(ip.header().destination_addr()),
-                ip.payload_ip_number(),
-            ),
-            Some(LaxNetSlice::Ipv6(ip)) => (
-                IpAddr::V6(ip.header().source_addr()),
-                IpAddr::V6(ip.header().destination_addr()),
-                ip.payload().ip_number,
-            ),
-            Some(LaxNetSlice::Arp(_)) | None => return None,
-        };
-        let IpNumber(number) = number;
-        let transport = match sliced.transport {
-            Some(TransportSlice::Tcp(tcp)) => {
-                let header = tcp.header_slice();
-                Transport::Tcp(Segment {
-                    source_port: tcp.source_port(),
-                    destination_port: tcp.destination_port(),
-                    sequence: tcp.sequence_number(),
-                    acknowledgment: tcp.acknowledgment_number(),
-                    flags: Flags(header[13]),
-                    window: tcp.window_size(),
-                    options: header.get(20..).unwrap_or_default(),
-                    payload_len: u32::try_from(tcp.slice().len() - header.len()).ok()?,
-                    payload: tcp.slice().get(header.len()..).unwrap_or_default(),
-                })
+    pub fn parse(frame: &Frame<'a>) -> Option<Self> {
+        let at = network(frame.link, frame.data)?;
+        let data = frame.data.get(at..)?;
+        let on_wire = frame.original_len.saturating_sub(u32::try_from(at).ok()?);
+        Self::parse_ip(data, on_wire)
+    }
+
+    /// The packet that begins with an IP header, of which `on_wire` bytes were sent at most.
+    fn parse_ip(data: &'a [u8], on_wire: u32) -> Option<Self> {
+        let (ip, _) = LaxIpSlice::from_slice(data).ok()?;
+        let (header_len, claimed, fragment) = match &ip {
+            LaxIpSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let auth = ip.extensions().auth.map_or(0, |auth| auth.slice().len());
+                let fragment = ip.is_payload_fragmented().then(|| Fragment {
+                    identification: u32::from(header.identification()),
+                    offset: u32::from(header.fragments_offset().value()) * 8,
+                    more: header.more_fragments(),
+                    protocol: 0,
+                    payload_len: 0,
+                    payload: &[],
+                });
+                // A length of nothing is what a sender leaves to its network card (TSO).
+                let claimed = Some(u32::from(header.total_len())).filter(|len| *len >= 20);
+                (header.slice().len() + auth, claimed, fragment)
             }
-            Some(TransportSlice::Udp(udp)) => Transport::Udp(Datagram {
-                source_port: udp.source_port(),
-                destination_port: udp.destination_port(),
-                payload_len: u32::try_from(udp.payload().len()).ok()?,
-                payload: udp.slice().get(8..).unwrap_or_default(),
+            LaxIpSlice::Ipv6(ip) => {
+                let extensions = ip.extensions();
+                let fragment = extensions.clone().into_iter().find_map(|extension| {
+                    let Ipv6ExtensionSlice::Fragment(fragment) = extension else {
+                        return None;
+                    };
+                    fragment.is_fragmenting_payload().then(|| Fragment {
+                        identification: fragment.identification(),
+                        offset: u32::from(fragment.fragment_offset().value()) * 8,
+                        more: fragment.more_fragments(),
+                        protocol: 0,
+                        payload_len: 0,
+                        payload: &[],
+                    })
+                });
+                // 0: a jumbogram (RFC 2675), or left to the network card.
+                let claimed = Some(u32::from(ip.header().payload_length()))
+                    .filter(|len| *len > 0)
+                    .map(|len| len + 40);
+                (40 + extensions.slice().len(), claimed, fragment)
+            }
+        };
+        let len = claimed.map_or(on_wire, |claimed| claimed.min(on_wire));
+        let payload = ip.payload();
+        let protocol = payload.ip_number.0;
+        let payload = payload.payload;
+        let payload_len = len.saturating_sub(u32::try_from(header_len).ok()?);
+        let transport = match fragment {
+            Some(fragment) => Transport::Fragment(Fragment {
+                protocol,
+                payload_len,
+                payload,
+                ..fragment
             }),
-            _ => Transport::Other(number),
+            None => Transport::parse(protocol, payload, payload_len),
         };
         Some(Self {
-            source,
-            destination,
+            source: ip.source_addr(),
+            destination: ip.destination_addr(),
+            len,
             transport,
         })
     }
@@ -153,31 +204,99 @@ impl<'a> Packet<'a> {
         let (source, destination) = match self.transport {
             Transport::Tcp(segment) => (segment.source_port, segment.destination_port),
             Transport::Udp(datagram) => (datagram.source_port, datagram.destination_port),
-            Transport::Other(_) => return None,
+            Transport::Fragment(_) | Transport::Other { .. } => return None,
         };
         Some((
             SocketAddr::new(self.source, source),
             SocketAddr::new(self.destination, destination),
         ))
     }
+
+    /// The packet that an ICMP error returns to its sender: what could not be delivered, or as much of it as
+    /// the error quotes (RFC 792, RFC 4443 §3).
+    pub fn returned(&self) -> Option<Packet<'a>> {
+        let Transport::Other { protocol, payload } = self.transport else {
+            return None;
+        };
+        let is_error = match (protocol, payload.first()?) {
+            // Unreachable, source quench, redirect, time exceeded, parameter problem.
+            (1, kind) => matches!(kind, 3 | 4 | 5 | 11 | 12),
+            (58, kind) => matches!(kind, 1..=4),
+            _ => false,
+        };
+        if !is_error {
+            return None;
+        }
+        Self::parse_ip(payload.get(8..)?, u32::MAX)
+    }
 }
 
-/// Takes the link's header off, and the rest apart.
-fn slice(link: LinkType, data: &[u8]) -> Option<LaxSlicedPacket<'_>> {
-    let ether = |at: usize, number: usize| {
-        let kind = data.get(number..number + 2)?;
-        let kind = EtherType(u16::from_be_bytes([kind[0], kind[1]]));
-        Some(LaxSlicedPacket::from_ether_type(kind, data.get(at..)?))
-    };
-    match link {
-        LinkType::ETHERNET => LaxSlicedPacket::from_ethernet(data).ok(),
-        LinkType::LINUX_SLL => ether(16, 14),
-        LinkType::LINUX_SLL2 => ether(20, 0),
-        // The family's number differs by system; the packet's first digit does not.
-        LinkType::NULL | LinkType::LOOP => LaxSlicedPacket::from_ip(data.get(4..)?).ok(),
-        LinkType::RAW | LinkType::IPV4 | LinkType::IPV6 | LinkType(12 | 14) => {
-            LaxSlicedPacket::from_ip(data).ok()
+impl<'a> Transport<'a> {
+    /// Takes apart what an IP packet carries, of which `on_wire` bytes were sent.
+    pub(crate) fn parse(protocol: u8, data: &'a [u8], on_wire: u32) -> Self {
+        match protocol {
+            TCP => Segment::parse(data, on_wire).map(Self::Tcp),
+            UDP => Datagram::parse(data, on_wire).map(Self::Udp),
+            _ => None,
         }
-        _ => None,
+        .unwrap_or(Self::Other {
+            protocol,
+            payload: data,
+        })
+    }
+}
+
+/// The protocol numbers of what is looked into.
+const TCP: u8 = 6;
+const UDP: u8 = 17;
+
+impl<'a> Segment<'a> {
+    /// `None`: there is no whole header. Options may be cut.
+    fn parse(data: &'a [u8], on_wire: u32) -> Option<Self> {
+        let header = data.first_chunk::<20>()?;
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        let long = |at: usize| u32::from(word(at)) << 16 | u32::from(word(at + 2));
+        let header_len = usize::from(header[12] >> 4) * 4;
+        let payload_len = on_wire.checked_sub(u32::try_from(header_len).ok()?)?;
+        if header_len < 20 {
+            return None;
+        }
+        let captured = usize::try_from(on_wire).map_or(data.len(), |len| len.min(data.len()));
+        let data = &data[..captured];
+        let options_end = header_len.min(captured);
+        Some(Self {
+            source_port: word(0),
+            destination_port: word(2),
+            sequence: long(4),
+            acknowledgment: long(8),
+            flags: Flags(header[13]),
+            window: word(14),
+            options: data.get(20..options_end).unwrap_or_default(),
+            payload_len,
+            payload: data.get(header_len..).unwrap_or_default(),
+        })
+    }
+}
+
+impl<'a> Datagram<'a> {
+    /// `None`: there is no whole header.
+    fn parse(data: &'a [u8], on_wire: u32) -> Option<Self> {
+        let header = data.first_chunk::<8>()?;
+        let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
+        // A length of 0 is a jumbogram's (RFC 2675 §4): as much as there is.
+        let claimed = match word(4) {
+            0 => on_wire,
+            claimed => u32::from(claimed).min(on_wire),
+        };
+        let payload_len = claimed.saturating_sub(8);
+        let captured = data.get(8..).unwrap_or_default();
+        let kept =
+            usize::try_from(payload_len).map_or(captured.len(), |len| len.min(captured.len()));
+        Some(Self {
+            source_port: word(0),
+            destination_port: word(2),
+            payload_len,
+            payload: captured.get(..kept).unwrap_or_default(),
+        })
     }
 }
