@@ -12,6 +12,7 @@
 //! bytes that are there, and what is kept is bounded by [`Limits`].
 
 pub mod capture;
+mod defragment;
 mod error;
 mod limits;
 mod link;
@@ -19,5 +20,6 @@ pub mod packet;
 pub mod stream;
 
 pub use capture::{Frame, LinkType, Source, Timestamp};
+pub use defragment::Packets;
 pub use error::Error;
 pub use limits::Limits;

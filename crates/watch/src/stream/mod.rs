@@ -1,10 +1,20 @@
 //! Conversations: what TCP did in them, and their bytes in order.
 
+mod conversation;
+mod flow;
 mod id;
+mod options;
+mod reassembly;
+mod seq;
+mod table;
 mod trace;
+mod tracing;
 
+pub use conversation::{Conversation, Ended, How, Rtt, Traffic};
 pub use id::{ParseStreamIdError, StreamId};
+pub use table::{Seen, Streams};
 pub use trace::{Data, Delivered, Notes, SegmentOptions, SegmentRecord, Trace};
+pub use tracing::{Tracer, trace};
 
 /// Which transport a conversation speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +36,14 @@ pub enum Direction {
 }
 
 impl Direction {
+    /// The client's 0, the server's 1.
+    fn index(self) -> usize {
+        match self {
+            Self::ToServer => 0,
+            Self::ToClient => 1,
+        }
+    }
+
     /// The other way.
     #[must_use]
     pub fn reverse(self) -> Self {

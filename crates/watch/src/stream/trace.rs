@@ -1,6 +1,7 @@
 //! One stream, segment by segment.
 
 use std::net::SocketAddr;
+use std::ops::BitOrAssign;
 
 use super::{Direction, StreamId};
 use crate::Timestamp;
@@ -39,8 +40,8 @@ pub struct SegmentRecord {
     /// The window that its sender offers, scaled where both SYNs were seen: bytes.
     pub window: u64,
     /// Where its payload begins in the stream: bytes since the first byte of data in its direction, counted
-    /// on across the wrap of sequence numbers. Negative for what lies before the first byte known: the SYN
-    /// (-1), a keep-alive.
+    /// on across the wrap of sequence numbers. Negative for what lies before the first byte known: a SYN
+    /// without data (-1), a keep-alive.
     pub offset: i64,
     /// Up to where its sender has received the other direction: bytes since the first byte of data. What
     /// acknowledges the SYN alone has 0.
@@ -113,6 +114,9 @@ impl Notes {
     /// The ports were used before, by another stream.
     pub const PORTS_REUSED: Self = Self(1 << 14);
 
+    /// Sent again, for whatever reason.
+    pub const ANY_RETRANSMISSION: Self = Self(0b111);
+
     /// Whether all of `other` hold.
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
@@ -124,13 +128,20 @@ impl Notes {
     }
 }
 
+impl BitOrAssign for Notes {
+    fn bitor_assign(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+}
+
 /// Bytes of a stream, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered<'a> {
     /// Which way they went.
     pub direction: Direction,
-    /// Where they begin in their direction.
-    pub offset: u64,
+    /// Where they begin: bytes since the first byte of data in their direction, as in
+    /// [`SegmentRecord::offset`].
+    pub offset: i64,
     /// The frame that completed them: later than the one that carried them, where something was missing.
     pub frame: u64,
     /// When that was captured.
