@@ -95,6 +95,11 @@ impl Streams {
         std::mem::take(&mut self.ended)
     }
 
+    /// Whether any had to make room.
+    pub fn has_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// The conversations that are kept, by protocol and number.
     pub fn conversations(&self) -> Vec<&Conversation> {
         let mut all: Vec<_> = self.states.iter().map(|s| &s.conversation).collect();
