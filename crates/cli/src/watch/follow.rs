@@ -151,9 +151,10 @@ fn text(ui: &Ui, begun: &mut Option<Direction>, delivered: &Delivered<'_>) -> io
     match delivered.data {
         Data::Missing(count) => ui.data(format_args!("   [{count} bytes are not in the capture]")),
         Data::Bytes(bytes) => {
-            let text = String::from_utf8_lossy(bytes);
-            text.lines().try_for_each(|line| {
-                ui.data(format_args!("   {}", packhorse_transfer::Escaped(line)))
+            let lines = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+            lines.split(|byte| *byte == b'\n').try_for_each(|line| {
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
+                ui.data(format_args!("   {}", Escaped(line)))
             })
         }
     }
