@@ -150,7 +150,6 @@ impl Streams {
         let state = &mut self.states[index];
         let direction = state.direction(source);
         let offset = state.reached[direction.index()];
-        let acknowledged = state.reached[direction.reverse().index()];
         let traffic = state.count(frame, direction);
         traffic.payload += u64::from(datagram.payload_len);
         let end = offset.saturating_add(i64::from(datagram.payload_len));
@@ -160,7 +159,7 @@ impl Streams {
             direction,
             notes: Notes::default(),
             offset,
-            acknowledged,
+            acknowledged: 0,
             window: 0,
         })
     }
@@ -375,7 +374,7 @@ impl State {
         if !segment.flags.contains(Flags::RST) {
             self.reached[own] = self.reached[own].max(end);
         }
-        let mut acknowledged = self.reached[other];
+        let mut acknowledged = 0;
         if segment.flags.contains(Flags::ACK) {
             let number = relative(segment.acknowledgment, reverse_base);
             acknowledged = seq::unwrap(number, self.reached[other]);

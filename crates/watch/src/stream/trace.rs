@@ -44,7 +44,7 @@ pub struct SegmentRecord {
     /// without data (-1), a keep-alive.
     pub offset: i64,
     /// Up to where its sender has received the other direction: bytes since the first byte of data. What
-    /// acknowledges the SYN alone has 0.
+    /// acknowledges the SYN alone has 0, and so has what acknowledges nothing.
     pub acknowledged: i64,
     /// Bytes of payload, on the wire.
     pub len: u32,
