@@ -47,14 +47,23 @@ pub(crate) fn scenario(test: &str, program: &str, name: &str) {
     }
 }
 
-/// Tests that are scenarios of one program, each named for the function it runs, after `sNN_`.
+/// Tests that are scenarios of one program, each named for the function it runs, after `sNN_`. Where they
+/// need another program as well, it is named after `with`.
 macro_rules! scenarios {
-    ($program:literal: $($test:ident,)*) => {
+    ($program:literal $(with $judge:literal)?: $($test:ident,)*) => {
         $(
             #[test]
             fn $test() {
                 let name = stringify!($test);
                 let (_, scenario) = name.split_once('_').expect("a name such as s04_this");
+                $(
+                    if !crate::harness::surroundings::works(
+                        std::process::Command::new($judge).arg("--version"),
+                    ) {
+                        let why = concat!("there is no ", $judge, " to judge it");
+                        return crate::harness::surroundings::not_shown(name, why);
+                    }
+                )?
                 crate::harness::peer::scenario(name, $program, scenario);
             }
         )*
