@@ -20,6 +20,9 @@ const REORDERING: i64 = 3_000_000;
 /// A fast retransmission follows the last duplicate acknowledgment by less than this, in nanoseconds.
 const FAST: i64 = 20_000_000;
 
+/// See [`Flow::duplicates`].
+const UNSEEN: u32 = u32::MAX;
+
 /// How a direction's windows are to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scale {
@@ -54,8 +57,9 @@ pub(super) struct Flow {
     /// The acknowledgment number that this direction sent last, and when.
     ack: u32,
     ack_time: Timestamp,
-    /// How often it was repeated. -1: data was acknowledged that the capture has not.
-    duplicates: i32,
+    /// How often it was repeated. [`UNSEEN`]: the other side acknowledged what the capture has not, which
+    /// counts as often enough for a fast retransmission.
+    duplicates: u32,
     /// The window in the last header. `u32::MAX`: none was seen.
     window: u32,
     pub(super) scale: Scale,
@@ -191,7 +195,7 @@ impl Flow {
             0 => {}
             _ if reverse.last.contains(Notes::KEEP_ALIVE) => *notes |= Notes::KEEP_ALIVE_ACK,
             _ => {
-                self.duplicates = self.duplicates.saturating_add(1).max(1);
+                self.duplicates = self.duplicates.checked_add(1).unwrap_or(1);
                 *notes |= Notes::DUPLICATE_ACK;
             }
         }
@@ -228,7 +232,7 @@ impl Flow {
             if reverse.duplicates == 0 {
                 *notes |= Notes::ACK_OF_UNSEEN;
             }
-            reverse.duplicates = -1;
+            reverse.duplicates = UNSEEN;
         }
     }
 

@@ -36,8 +36,12 @@ pub(crate) fn insecure_send(sources: &[&Path], to: &str) -> Packhorse {
         .arg("--insecure")
 }
 
-/// Runs one scenario of a program of `tests/peer`, which runs packhorse itself and judges it.
-pub(crate) fn scenario(test: &str, program: &str, name: &str) {
+/// Runs one scenario of a program of `tests/peer`, which runs packhorse itself and judges it with the help of
+/// another program.
+pub(crate) fn scenario(test: &str, program: &str, judge: &str, name: &str) {
+    if !works(Command::new(judge).arg("--version")) {
+        return not_shown(test, &format!("there is no {judge} to judge it"));
+    }
     if let Some(python) = peer(test, program) {
         python
             .arg(env!("CARGO_BIN_EXE_packhorse"))
@@ -50,21 +54,16 @@ pub(crate) fn scenario(test: &str, program: &str, name: &str) {
 /// Tests that are scenarios of one program, each named for the function it runs, after `sNN_`. Where they
 /// need another program as well, it is named after `with`.
 macro_rules! scenarios {
-    ($program:literal $(with $judge:literal)?: $($test:ident,)*) => {
+    ($program:literal: $($test:ident,)*) => {
+        crate::harness::peer::scenarios! { $program with "python3": $($test,)* }
+    };
+    ($program:literal with $judge:literal: $($test:ident,)*) => {
         $(
             #[test]
             fn $test() {
                 let name = stringify!($test);
                 let (_, scenario) = name.split_once('_').expect("a name such as s04_this");
-                $(
-                    if !crate::harness::surroundings::works(
-                        std::process::Command::new($judge).arg("--version"),
-                    ) {
-                        let why = concat!("there is no ", $judge, " to judge it");
-                        return crate::harness::surroundings::not_shown(name, why);
-                    }
-                )?
-                crate::harness::peer::scenario(name, $program, scenario);
+                crate::harness::peer::scenario(name, $program, $judge, scenario);
             }
         )*
     };
