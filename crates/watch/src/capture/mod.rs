@@ -1,5 +1,9 @@
 //! Where frames come from.
 
+mod ahead;
+mod compressed;
+mod pcap;
+mod pcapng;
 mod reader;
 
 use std::fmt;
