@@ -10,8 +10,14 @@ const READ: usize = 256 << 10;
 /// Free room before the bytes of a buffer, for what was left of the one before.
 const HEADROOM: usize = 64 << 10;
 
+/// Bytes are read to where a page begins: the kernel copies there twice as fast as elsewhere.
+const PAGE: usize = 4096;
+
+/// Bytes of a buffer.
+const SIZE: usize = HEADROOM + PAGE + READ;
+
 /// Buffers that are read ahead.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 
 /// A stream of bytes of which as many as wanted can be had in one piece.
 #[derive(Debug)]
@@ -93,7 +99,7 @@ impl Ahead {
             next.from = begin;
             let mut old = std::mem::replace(&mut self.current, next);
             // A buffer that had to grow is not kept.
-            if old.bytes.len() > HEADROOM + READ {
+            if old.bytes.len() > SIZE {
                 old = Buffer::default();
             }
             // The thread may have ended already.
@@ -112,9 +118,13 @@ impl Ahead {
 /// What the thread does until the input or the reader ends.
 fn fill(mut input: impl Read, empty: &Receiver<Buffer>, full: &SyncSender<io::Result<Buffer>>) {
     while let Ok(mut buffer) = empty.recv() {
-        buffer.bytes.resize(HEADROOM + READ, 0);
+        buffer.bytes.resize(SIZE, 0);
+        let from = HEADROOM + buffer.bytes.as_ptr().align_offset(PAGE);
+        let Some(room) = buffer.bytes.get_mut(from..from + READ) else {
+            return;
+        };
         let read = loop {
-            match input.read(&mut buffer.bytes[HEADROOM..]) {
+            match input.read(room) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -122,7 +132,7 @@ fn fill(mut input: impl Read, empty: &Receiver<Buffer>, full: &SyncSender<io::Re
         let told = match read {
             Ok(0) => return,
             Ok(count) => {
-                (buffer.from, buffer.to) = (HEADROOM, HEADROOM + count);
+                (buffer.from, buffer.to) = (from, from + count);
                 full.send(Ok(buffer))
             }
             Err(error) => {

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
+use foldhash::fast::RandomState;
+
 use super::conversation::{Conversation, Ended, How, Traffic};
 use super::flow::Flow;
 use super::options;
@@ -22,7 +24,7 @@ use crate::{Frame, Limits, Timestamp};
 #[derive(Debug)]
 pub struct Streams {
     limit: usize,
-    by_key: HashMap<Key, usize>,
+    by_key: HashMap<Key, usize, RandomState>,
     states: Vec<State>,
     next_number: [u32; 2],
     ended: Vec<Conversation>,
@@ -48,9 +50,10 @@ pub struct Seen {
 /// Both ends, the smaller first: the same for both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
-    low: (IpAddr, u16),
-    high: (IpAddr, u16),
+    low: (u128, u16),
+    high: (u128, u16),
     protocol: Protocol,
+    ipv6: bool,
 }
 
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Streams {
     pub fn new(limits: &Limits) -> Self {
         Self {
             limit: limits.streams.max(1),
-            by_key: HashMap::new(),
+            by_key: HashMap::default(),
             states: Vec::new(),
             next_number: [0; 2],
             ended: Vec::new(),
@@ -265,11 +268,21 @@ impl Streams {
 
 impl Key {
     fn new(protocol: Protocol, a: (IpAddr, u16), b: (IpAddr, u16)) -> Self {
-        let (low, high) = if a <= b { (a, b) } else { (b, a) };
+        let number = |address: IpAddr| match address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let ends = ((number(a.0), a.1), (number(b.0), b.1));
+        let (low, high) = if ends.0 <= ends.1 {
+            ends
+        } else {
+            (ends.1, ends.0)
+        };
         Self {
             low,
             high,
             protocol,
+            ipv6: a.0.is_ipv6(),
         }
     }
 }
