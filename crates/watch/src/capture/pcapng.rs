@@ -117,7 +117,7 @@ impl Pcapng {
                 let interface = describe(&description)?;
                 self.clocks.push(Clock {
                     resolution: Resolution::new(description.if_tsresol),
-                    offset: description.if_tsoffset,
+                    offset: seconds_to_add(&description, big_endian),
                 });
                 interfaces.push(interface);
                 Ok(None)
@@ -204,6 +204,18 @@ impl Pcapng {
             original_len,
             data: ENHANCED_DATA..ENHANCED_DATA + kept,
         })
+    }
+}
+
+/// The option if_tsoffset (§ 4.2), in the byte order of the section: pcap-parser reads it as little endian.
+fn seconds_to_add(description: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> i64 {
+    const IF_TSOFFSET: u16 = 14;
+    let mut options = description.options.iter();
+    let offset = options.find(|option| option.code.0 == IF_TSOFFSET);
+    match offset.and_then(|option| option.value().first_chunk()) {
+        Some(bytes) if big_endian => i64::from_be_bytes(*bytes),
+        Some(bytes) => i64::from_le_bytes(*bytes),
+        None => 0,
     }
 }
 
