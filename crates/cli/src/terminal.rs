@@ -1,10 +1,11 @@
 //! The terminal's own settings, to be given back as they were.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
 
 /// The terminal as it was before something else than its own line editing took it over.
@@ -43,4 +44,12 @@ impl Terminal {
             let _ = tcsetattr(&**file, OptionalActions::Now, settings);
         }
     }
+}
+
+/// Columns of standard output: what a terminal has, else `COLUMNS`, else 80.
+pub(crate) fn columns() -> usize {
+    let size = tcgetwinsize(io::stdout()).ok().map(|size| size.ws_col);
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    let columns = size.filter(|columns| *columns > 0).or_else(told);
+    columns.map_or(80, |columns| usize::from(columns.min(400)))
 }

@@ -7,13 +7,16 @@
 //!   interface.
 //! - [`packet`]: the addresses, ports, numbers and payload of a frame, for all that looks at streams.
 //! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
+//! - [`ladder`]: a conversation as text, as a picture, as a page.
 //!
 //! Nothing here prints, and nothing that comes from a capture is believed: every length is held against the
 //! bytes that are there, and what is kept is bounded by [`Limits`].
 
 pub mod capture;
 mod defragment;
+mod drawing;
 mod error;
+pub mod ladder;
 mod limits;
 mod link;
 pub mod packet;
