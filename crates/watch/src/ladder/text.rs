@@ -70,6 +70,7 @@ impl Ladder {
             Direction::ToClient => format!("<{} {label} ──", "─".repeat(strokes)),
         };
         lines.push(line(format!("{time}│{arrow}│"), tone));
+        let (blank, inner) = (" ".repeat(TIME), room - 3);
         let part = rung.part.iter();
         let beside = labels
             .chain(part.cloned())
