@@ -7,6 +7,7 @@
 //!   interface.
 //! - [`packet`]: the addresses, ports, numbers and payload of a frame, for all that looks at streams.
 //! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
+//! - [`messages`]: which segment carried which message, and why they were glued or split.
 //! - [`ladder`]: a conversation as text, as a picture, as a page.
 //!
 //! Nothing here prints, and nothing that comes from a capture is believed: every length is held against the
@@ -19,6 +20,7 @@ mod error;
 pub mod ladder;
 mod limits;
 mod link;
+pub mod messages;
 pub mod packet;
 pub mod stream;
 
