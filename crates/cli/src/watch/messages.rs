@@ -1,5 +1,6 @@
 //! `watch --messages N --frame SPEC`: which segments carried which message, and why.
 
+use std::collections::HashSet;
 use std::io;
 
 use base64::Engine as _;
@@ -30,7 +31,7 @@ pub(super) fn run(
     let spec = args.how.frame.unwrap_or_default();
     let mut collector = Collector::new(spec, stream.protocol, &limits);
     let (trace, result) = trace(source, stream, &limits, |delivered| {
-        collector.add(&delivered)
+        collector.add(&delivered);
     });
     let Some(trace) = trace else {
         result.map_err(input::failure)?;
@@ -84,8 +85,9 @@ fn text(ui: &Ui, trace: &Trace, messages: &Messages) -> io::Result<()> {
             }
         }
         let own = messages.messages.iter();
+        let mut told = HashSet::new();
         for message in own.filter(|message| message.direction == direction) {
-            message_text(ui, message)?;
+            message_text(ui, message, &mut told)?;
         }
         for lost in failures {
             ui.data(format_args!("  at {}: {}", lost.offset, lost.what))?;
@@ -143,7 +145,12 @@ fn shape(shape: Shape) -> &'static str {
     }
 }
 
-fn message_text(ui: &Ui, message: &Message) -> io::Result<()> {
+/// A message, and why it shares segments or is cut; what was `told` of a segment is not told again.
+fn message_text<'a>(
+    ui: &Ui,
+    message: &'a Message,
+    told: &mut HashSet<(&'static str, &'a str)>,
+) -> io::Result<()> {
     let mut frames: Vec<String> = message
         .carriers
         .iter()
@@ -172,6 +179,9 @@ fn message_text(ui: &Ui, message: &Message) -> io::Result<()> {
     ))?;
     for (what, evidence) in [("glued", &message.glued), ("cut", &message.split)] {
         for found in evidence {
+            if !told.insert((what, found.because.as_str())) {
+                continue;
+            }
             ui.data(format_args!(
                 "         {what} in frame {}: {}: {}",
                 found.frame,
