@@ -9,6 +9,7 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::address::Address;
+use crate::calls::{CallKind, observed};
 use crate::packet::Packet;
 use crate::socket::{Blocking, Direction, Received, RecvFlags, SendFlags, Socket, Type};
 
@@ -160,13 +161,16 @@ impl Readable<'_> {
 }
 
 fn send_pieces(socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    let mut none = SendAncillaryBuffer::default();
-    Ok(net::sendmsg(
-        socket,
-        pieces,
-        &mut none,
-        SendFlags::NOSIGNAL,
-    )?)
+    let asked = pieces.iter().map(|piece| piece.len()).sum();
+    observed(socket, CallKind::Write, asked, || {
+        let mut none = SendAncillaryBuffer::default();
+        Ok(net::sendmsg(
+            socket,
+            pieces,
+            &mut none,
+            SendFlags::NOSIGNAL,
+        )?)
+    })
 }
 
 impl AsyncRead for AsyncSocket {

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::error::Error;
+use crate::observed::Observed;
 use crate::options::SendSecurity;
 use crate::wire::{Turn, Wire};
 
@@ -46,7 +47,7 @@ pub(crate) fn protection(suite: Option<Suite>) -> &'static str {
 
 /// The client's side: preface, answer, TLS.
 pub(crate) async fn greet(
-    mut stream: TcpStream,
+    stream: TcpStream,
     security: &SendSecurity,
 ) -> Result<Introduction, Error> {
     let (security, channel) = match security {
@@ -63,9 +64,15 @@ pub(crate) async fn greet(
         // In the same segment: no round trip is spent on the preface.
         let _ = channel.poll_transmit(&mut first);
     }
-    stream.write_all(&first).await.map_err(Error::Lost)?;
+    Observed(&stream)
+        .write_all(&first)
+        .await
+        .map_err(Error::Lost)?;
     let mut answer = [0; PREFACE_LENGTH];
-    stream.read_exact(&mut answer).await.map_err(Error::Lost)?;
+    Observed(&stream)
+        .read_exact(&mut answer)
+        .await
+        .map_err(Error::Lost)?;
     match Preface::parse(answer)? {
         Preface::Accepted => {}
         Preface::Refused(refusal) => return Err(Error::Refused(refusal)),

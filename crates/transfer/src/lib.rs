@@ -6,7 +6,8 @@
 
 pub mod classic;
 pub mod event;
-pub mod options;
+pub mod observed;
+mod options;
 pub mod receipt;
 pub mod receipt_file;
 
