@@ -45,49 +45,31 @@ pub(super) fn run(
         ));
     }
     let title = format!("Stream {stream}");
-    show(ui, args, &title, lanes)?;
+    show(ui, args, &title, &lanes)?;
     result.map_err(input::failure)?;
     Ok(Exit::Done)
 }
 
-/// Shows both directions of a stream, as far as there is something in them.
-fn show(ui: &Ui, args: &Watch, title: &str, lanes: [Lanes; 2]) -> Result<(), Failure> {
-    let shown = lanes.into_iter().filter(|lanes| !lanes.is_empty());
-    let shown: Vec<_> = shown.map(|lanes| (title.to_owned(), lanes)).collect();
-    show_all(ui, args, title, &shown)?;
+/// Shows both directions, as far as there is something in them.
+pub(super) fn show(ui: &Ui, args: &Watch, title: &str, lanes: &[Lanes]) -> Result<(), Failure> {
     let how = &args.how;
-    if how.json || how.svg.is_some() || how.html.is_some() {
-        return Ok(());
-    }
-    let written = shown.iter().try_for_each(|(_, lanes)| text(ui, lanes));
-    after_data(written, Exit::Done).map(drop)
-}
-
-/// Draws lanes, and tells them to programs, as far as that is asked for. A picture has the first of them, a page
-/// all.
-pub(super) fn show_all(
-    ui: &Ui,
-    args: &Watch,
-    title: &str,
-    all: &[(String, Lanes)],
-) -> Result<(), Failure> {
-    let how = &args.how;
-    if let (Some(file), Some((title, first))) = (&how.svg, all.first()) {
+    let shown: Vec<&Lanes> = lanes.iter().filter(|lanes| !lanes.is_empty()).collect();
+    if let (Some(file), Some(first)) = (&how.svg, shown.first()) {
         write(file, &first.svg(title))?;
     }
     if let Some(file) = &how.html {
-        let pictures = all
+        let pictures: Vec<_> = shown
             .iter()
-            .map(|(title, lanes)| (title.as_str(), lanes.svg(title)));
-        let pictures: Vec<_> = pictures.collect();
+            .map(|lanes| (title, lanes.svg(title)))
+            .collect();
         write(file, &packhorse_watch::lanes::page(title, &pictures))?;
     }
-    if !how.json {
-        return Ok(());
-    }
-    let written = all
-        .iter()
-        .try_for_each(|(title, lanes)| objects(ui, title, lanes));
+    let drawn = how.svg.is_some() || how.html.is_some();
+    let written = shown.iter().try_for_each(|lanes| match (how.json, drawn) {
+        (true, _) => objects(ui, title, lanes),
+        (false, true) => Ok(()),
+        (false, false) => text(ui, lanes),
+    });
     after_data(written, Exit::Done).map(drop)
 }
 

@@ -125,7 +125,7 @@ fn causes_text(causes: &[(Cause, u64)]) -> String {
 }
 
 /// A cause, in words.
-pub(super) fn words(cause: Cause) -> &'static str {
+fn words(cause: Cause) -> &'static str {
     match cause {
         Cause::Nagle => "Nagle's algorithm: small writes waited for an ack",
         Cause::Mss => "a full segment (MSS)",
