@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
@@ -201,22 +201,6 @@ pub(crate) struct Records {
     /// Write the receipt as JSON, for 'packhorse verify'
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) receipt: Option<PathBuf>,
-    /// Write down each call that writes to a socket or reads from one, as pcapng for 'packhorse watch --lanes'
-    #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
-    pub(crate) ledger: Option<PathBuf>,
-}
-
-impl Verb {
-    /// Where the calls on sockets are to be written down.
-    pub(crate) fn ledger(&self) -> Option<&Path> {
-        match self {
-            Self::Recv(recv) => recv.records.ledger.as_deref(),
-            Self::Send(send) => send.records.ledger.as_deref(),
-            Self::Connect(connect) => connect.manners.ledger.as_deref(),
-            Self::Listen(listen) => listen.manners.ledger.as_deref(),
-            _ => None,
-        }
-    }
 }
 
 /// Compare a directory with the receipt of what was received into it

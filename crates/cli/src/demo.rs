@@ -101,7 +101,6 @@ fn transfer(ui: &Ui, source: &Path, temporary: &TempDir) -> Result<Exit, Failure
     let records = Records {
         events: None,
         receipt: Some(receipt_of(temporary)),
-        ledger: None,
     };
     let watcher = Watcher::new(ui, &records)?;
     let directory = temporary.path().join("received");

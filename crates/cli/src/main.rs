@@ -9,7 +9,6 @@ mod demo;
 mod events;
 mod hex;
 mod json;
-mod ledger;
 mod load;
 mod pack;
 mod progress;

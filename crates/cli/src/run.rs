@@ -5,8 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::args::{Args, Verb};
-use crate::ledger::Ledger;
-use crate::report::{Exit, Failure, report};
+use crate::report::{Exit, report};
 use crate::ui::Ui;
 use crate::{completions, demo, load, pack, recv, send, sockopt, talk, verify, watch};
 
@@ -21,31 +20,21 @@ pub(crate) fn main() -> ExitCode {
         }
     };
     let ui = Ui::new(&args.talk);
-    let result = Ledger::keep(args.verb.ledger()).and_then(|ledger| {
-        let result = perform(&ui, args.verb);
-        if let Some(ledger) = ledger {
-            ledger.finish(&ui);
-        }
-        result
-    });
+    let result = match args.verb {
+        Verb::Recv(recv) => recv::run(&ui, recv),
+        Verb::Send(send) => send::run(&ui, send),
+        Verb::Verify(verify) => verify::run(&ui, &verify),
+        Verb::Connect(connect) => talk::connect::run(&ui, &connect),
+        Verb::Listen(listen) => talk::listen::run(&ui, &listen),
+        Verb::Watch(watch) => watch::run(&ui, &watch),
+        Verb::Pack(args) => pack::pack(&ui, &args),
+        Verb::Unpack(args) => pack::unpack(&ui, &args),
+        Verb::Calcsize(args) => pack::calcsize(&ui, &args),
+        Verb::Load(load) => load::run(&ui, &load),
+        Verb::Demo(demo) => demo::run(&ui, demo),
+        Verb::Sockopt(sockopt) => sockopt::run(&ui, &sockopt),
+        Verb::Completions(completions) => completions::run(&ui, completions.shell),
+    };
     let exit = result.unwrap_or_else(|failure| report(&ui, &failure));
     ExitCode::from(exit.code())
-}
-
-fn perform(ui: &Ui, verb: Verb) -> Result<Exit, Failure> {
-    match verb {
-        Verb::Recv(recv) => recv::run(ui, recv),
-        Verb::Send(send) => send::run(ui, send),
-        Verb::Verify(verify) => verify::run(ui, &verify),
-        Verb::Connect(connect) => talk::connect::run(ui, &connect),
-        Verb::Listen(listen) => talk::listen::run(ui, &listen),
-        Verb::Watch(watch) => watch::run(ui, &watch),
-        Verb::Pack(args) => pack::pack(ui, &args),
-        Verb::Unpack(args) => pack::unpack(ui, &args),
-        Verb::Calcsize(args) => pack::calcsize(ui, &args),
-        Verb::Load(load) => load::run(ui, &load),
-        Verb::Demo(demo) => demo::run(ui, demo),
-        Verb::Sockopt(sockopt) => sockopt::run(ui, &sockopt),
-        Verb::Completions(completions) => completions::run(ui, completions.shell),
-    }
 }

@@ -9,7 +9,6 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::address::Address;
-use crate::calls::{CallKind, observed};
 use crate::packet::Packet;
 use crate::socket::{Blocking, Direction, Received, RecvFlags, SendFlags, Socket, Type};
 
@@ -161,16 +160,13 @@ impl Readable<'_> {
 }
 
 fn send_pieces(socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    let asked = pieces.iter().map(|piece| piece.len()).sum();
-    observed(socket, CallKind::Write, asked, || {
-        let mut none = SendAncillaryBuffer::default();
-        Ok(net::sendmsg(
-            socket,
-            pieces,
-            &mut none,
-            SendFlags::NOSIGNAL,
-        )?)
-    })
+    let mut none = SendAncillaryBuffer::default();
+    Ok(net::sendmsg(
+        socket,
+        pieces,
+        &mut none,
+        SendFlags::NOSIGNAL,
+    )?)
 }
 
 impl AsyncRead for AsyncSocket {

@@ -9,7 +9,6 @@ pub use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use crate::address::Address;
-use crate::calls::{CallKind, observed};
 use crate::unix_file::UnixFile;
 
 /// A family of addresses: what Python calls `AF_…`.
@@ -246,12 +245,8 @@ impl Socket {
     /// # Errors
     /// The connection broke, or nothing came in time.
     pub fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-        let room = buffer.len();
-        let mut call = || Ok(net::recv(&self.fd, &mut *buffer, flags)?.0);
-        if flags.contains(RecvFlags::PEEK) {
-            return call();
-        }
-        observed(&self.fd, CallKind::Read, room, call)
+        let (length, _) = net::recv(&self.fd, buffer, flags)?;
+        Ok(length)
     }
 
     /// As [`receive`](Self::receive), with the sender and the length of the whole datagram.
@@ -278,9 +273,7 @@ impl Socket {
     /// # Errors
     /// The connection broke, or there was no room in time. Never a signal: SIGPIPE is switched off.
     pub fn send(&self, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
-        observed(&self.fd, CallKind::Write, bytes.len(), || {
-            Ok(net::send(&self.fd, bytes, flags | SendFlags::NOSIGNAL)?)
-        })
+        Ok(net::send(&self.fd, bytes, flags | SendFlags::NOSIGNAL)?)
     }
 
     /// Hands all bytes to the kernel, however many calls it takes.

@@ -5,12 +5,14 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt,
 };
+
+use crate::socket::Socket;
 
 /// The state of a connection (RFC 9293 §3.3.2), numbered as Linux does (include/net/tcp_states.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -177,15 +179,14 @@ impl TcpInfoReader {
     ///
     /// # Errors
     /// It is not TCP's, or the kernel does not tell about sockets.
-    pub fn new(socket: &impl AsFd) -> Result<Self, TcpInfoError> {
+    pub fn new(socket: &Socket) -> Result<Self, TcpInfoError> {
         let of = |error: rustix::io::Errno| TcpInfoError::Unavailable(error.into());
         let protocol = sockopt::socket_protocol(socket).map_err(of)?;
-        let inet = |name: net::SocketAddrAny| SocketAddr::try_from(name).ok();
-        let local = net::getsockname(socket).ok().and_then(inet);
+        let local = socket.local_name().ok().and_then(|name| name.inet());
         let (Some(local), Some(net::ipproto::TCP)) = (local, protocol) else {
             return Err(TcpInfoError::NotTcp);
         };
-        let peer = net::getpeername(socket).ok().flatten().and_then(inet);
+        let peer = socket.peer_name().ok().and_then(|name| name.inet());
         let cookie = sockopt::socket_cookie(socket).unwrap_or(u64::MAX);
         let netlink = net::socket_with(
             AddressFamily::NETLINK,

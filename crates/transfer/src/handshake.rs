@@ -6,7 +6,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::error::Error;
-use crate::observed::Observed;
 use crate::options::SendSecurity;
 use crate::wire::{Turn, Wire};
 
@@ -47,7 +46,7 @@ pub(crate) fn protection(suite: Option<Suite>) -> &'static str {
 
 /// The client's side: preface, answer, TLS.
 pub(crate) async fn greet(
-    stream: TcpStream,
+    mut stream: TcpStream,
     security: &SendSecurity,
 ) -> Result<Introduction, Error> {
     let (security, channel) = match security {
@@ -64,15 +63,9 @@ pub(crate) async fn greet(
         // In the same segment: no round trip is spent on the preface.
         let _ = channel.poll_transmit(&mut first);
     }
-    Observed(&stream)
-        .write_all(&first)
-        .await
-        .map_err(Error::Lost)?;
+    stream.write_all(&first).await.map_err(Error::Lost)?;
     let mut answer = [0; PREFACE_LENGTH];
-    Observed(&stream)
-        .read_exact(&mut answer)
-        .await
-        .map_err(Error::Lost)?;
+    stream.read_exact(&mut answer).await.map_err(Error::Lost)?;
     match Preface::parse(answer)? {
         Preface::Accepted => {}
         Preface::Refused(refusal) => return Err(Error::Refused(refusal)),

@@ -6,8 +6,7 @@
 
 pub mod classic;
 pub mod event;
-pub mod observed;
-mod options;
+pub mod options;
 pub mod receipt;
 pub mod receipt_file;
 

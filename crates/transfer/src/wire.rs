@@ -9,7 +9,6 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::error::Error;
-use crate::observed::Observed;
 
 /// How long to wait for a word from the peer that explains why its lane or its connection broke.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -108,7 +107,7 @@ impl Wire {
     }
 
     fn read_some(&mut self, plaintext: &mut Vec<u8>) -> Result<Turn, Error> {
-        let length = match Observed(&self.stream).try_read(&mut self.scratch) {
+        let length = match self.stream.try_read(&mut self.scratch) {
             Ok(0) => return Ok(Turn::Closed),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::Open),
@@ -133,7 +132,7 @@ impl Wire {
             if written == self.outgoing.len() {
                 break Ok(());
             }
-            match Observed(&self.stream).try_write(&self.outgoing[written..]) {
+            match self.stream.try_write(&self.outgoing[written..]) {
                 Ok(length) => written += length,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
                 Err(error) => break Err(Error::Lost(error)),
@@ -171,7 +170,7 @@ impl Wire {
         self.stream = TcpStream::from_std(stream).map_err(Error::Lost)?;
         loop {
             self.stream.readable().await.map_err(Error::Lost)?;
-            match Observed(&self.stream).try_read(&mut self.scratch) {
+            match self.stream.try_read(&mut self.scratch) {
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -19,7 +19,6 @@ mod drawing;
 mod error;
 pub mod filter;
 pub mod ladder;
-pub mod ledger;
 mod limits;
 mod link;
 pub mod messages;

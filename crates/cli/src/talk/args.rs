@@ -1,6 +1,5 @@
 //! What was typed for `connect` and `listen`: types and help, no effects.
 
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -39,9 +38,6 @@ pub(crate) struct Manners {
     /// linger:1s where the kind of socket has no end
     #[arg(long, value_name = "HOW")]
     pub(crate) eof: Option<AtEof>,
-    /// Write down each call that writes to a socket or reads from one, as pcapng for 'packhorse watch --lanes'
-    #[arg(long, value_name = "FILE")]
-    pub(crate) ledger: Option<PathBuf>,
     /// End a connection on which nothing moves for this long, as in 30s
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     pub(crate) idle_timeout: Option<Duration>,

@@ -13,7 +13,6 @@ use super::error::ClassicError;
 use super::event::{ClassicFile, metadata_of_now};
 use super::hall::Hall;
 use super::header::{Check, Header, HeaderReader, Md5Sum};
-use crate::observed::Observed;
 
 /// Bytes that are read at once while the header is not whole. What follows it goes on as content.
 const HEADER_READ: usize = 4 << 10;
@@ -226,7 +225,7 @@ impl Client {
     /// Reads with the patience that was set before.
     fn read_on(&self, buffer: &mut [u8], patience: Duration) -> Result<usize, ClassicError> {
         loop {
-            match Observed(&*self.stream).read(buffer) {
+            match (&*self.stream).read(buffer) {
                 Ok(read) => return Ok(read),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_timeout(&error) => return Err(ClassicError::Silent(patience)),

@@ -22,7 +22,6 @@ use super::{ClassicLimits, Format};
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY};
-use crate::observed::Observed;
 use crate::sender::{connect, on_thread};
 
 /// Bytes read and sent at once: they stay in the L2 cache meanwhile.
@@ -275,7 +274,7 @@ impl Source {
     fn send(
         &self,
         header: &[u8],
-        stream: &TcpStream,
+        mut stream: &TcpStream,
         limits: &ClassicLimits,
         sending: &Sending,
     ) -> Result<bool, ClassicError> {
@@ -290,9 +289,7 @@ impl Source {
         };
         let setting = stream.set_write_timeout(Some(limits.silence));
         setting.map_err(|error| cut(error, 0))?;
-        Observed(stream)
-            .write_all(header)
-            .map_err(|error| cut(error, 0))?;
+        stream.write_all(header).map_err(|error| cut(error, 0))?;
         let mut blake3 = self.blake3.map(|_| blake3::Hasher::new());
         let outcome = self.read(&sending.abandoned, |piece, end| {
             if let Some(blake3) = &mut blake3 {
@@ -303,9 +300,7 @@ impl Source {
                 self.check_content(blake3.as_ref())?;
             }
             let sent = sending.tally.bytes();
-            Observed(stream)
-                .write_all(piece)
-                .map_err(|error| cut(error, sent))?;
+            stream.write_all(piece).map_err(|error| cut(error, sent))?;
             sending.tally.add(piece.len());
             Ok(())
         });
@@ -407,7 +402,7 @@ fn own_name(path: &Path, shown: &str) -> Result<PlainName, ClassicError> {
 
 /// Says that nothing more comes, and waits until the receiver closes its side. What it may say is not
 /// looked at: these formats have no answers.
-fn wait_for_close(stream: &TcpStream, limits: &ClassicLimits) -> io::Result<bool> {
+fn wait_for_close(mut stream: &TcpStream, limits: &ClassicLimits) -> io::Result<bool> {
     stream.shutdown(Shutdown::Write)?;
     let until = std::time::Instant::now() + limits.silence;
     let mut unread = [0; 512];
@@ -417,7 +412,7 @@ fn wait_for_close(stream: &TcpStream, limits: &ClassicLimits) -> io::Result<bool
             return Ok(false);
         }
         stream.set_read_timeout(Some(left))?;
-        match Observed(stream).read(&mut unread) {
+        match stream.read(&mut unread) {
             Ok(0) => return Ok(true),
             Ok(_) => {}
             Err(error) => match error.kind() {

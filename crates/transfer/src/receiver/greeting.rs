@@ -21,7 +21,6 @@ use crate::error::Error;
 use crate::handshake::{
     self, Introduction, RECEIVER_ROLE, SENDER_ROLE, associated_data, host_name,
 };
-use crate::observed::Observed;
 use crate::wire::{Turn, Wire};
 
 /// A connection that was accepted.
@@ -47,14 +46,11 @@ pub(crate) async fn run(greeting: Greeting, stream: TcpStream) {
 }
 
 impl Greeting {
-    async fn greet(&self, stream: TcpStream) -> Result<(), Error> {
+    async fn greet(&self, mut stream: TcpStream) -> Result<(), Error> {
         packhorse_endpoint::tune(&stream).map_err(Error::Lost)?;
         let mut preface = [0; PREFACE_LENGTH];
         let (first, rest) = preface.split_at_mut(MAGIC.len());
-        Observed(&stream)
-            .read_exact(first)
-            .await
-            .map_err(Error::Lost)?;
+        stream.read_exact(first).await.map_err(Error::Lost)?;
         // Read as the length of a classic header, the magic is far beyond the longest.
         if let Some(hall) = &self.reception.classic
             && let Ok(first) = <[u8; LENGTH_BYTES]>::try_from(&*first)
@@ -62,10 +58,7 @@ impl Greeting {
         {
             return self.hand_over(hall, stream, first).await;
         }
-        Observed(&stream)
-            .read_exact(rest)
-            .await
-            .map_err(Error::Lost)?;
+        stream.read_exact(rest).await.map_err(Error::Lost)?;
         match Preface::parse(preface) {
             Ok(Preface::Lane) => self.greet_lane(stream).await,
             Ok(Preface::Control(security)) => self.greet_control(stream, security).await,
@@ -92,12 +85,9 @@ impl Greeting {
         Ok(())
     }
 
-    async fn greet_lane(&self, stream: TcpStream) -> Result<(), Error> {
+    async fn greet_lane(&self, mut stream: TcpStream) -> Result<(), Error> {
         let mut hello = [0; LANE_HELLO_LENGTH];
-        Observed(&stream)
-            .read_exact(&mut hello)
-            .await
-            .map_err(Error::Lost)?;
+        stream.read_exact(&mut hello).await.map_err(Error::Lost)?;
         let hello = LaneHello::parse(&hello);
         let stream = stream.into_std().map_err(Error::Lost)?;
         stream.set_nonblocking(false).map_err(Error::Lost)?;
@@ -125,7 +115,7 @@ impl Greeting {
         admitted.flatten().ok_or_else(stranger)
     }
 
-    async fn greet_control(&self, stream: TcpStream, security: Security) -> Result<(), Error> {
+    async fn greet_control(&self, mut stream: TcpStream, security: Security) -> Result<(), Error> {
         let refusal = match (self.reception.security, security) {
             (Security::Tls, Security::Insecure) => Some(Refusal::WantsTls),
             (Security::Insecure, Security::Tls) => Some(Refusal::WantsInsecure),
@@ -136,7 +126,7 @@ impl Greeting {
             refuse(stream, refusal).await;
             return Err(Error::Refused(refusal));
         }
-        Observed(&stream)
+        stream
             .write_all(&Preface::Accepted.emit())
             .await
             .map_err(Error::Lost)?;
@@ -161,13 +151,11 @@ impl Greeting {
 /// Says no, and takes in what the client has sent: closing over unread bytes would reset the
 /// connection, and the client might never read the answer.
 async fn refuse(mut stream: TcpStream, refusal: Refusal) {
-    let said = Observed(&stream)
-        .write_all(&Preface::Refused(refusal).emit())
-        .await;
+    let said = stream.write_all(&Preface::Refused(refusal).emit()).await;
     if said.is_ok() && stream.shutdown().await.is_ok() {
         let mut unread = [0; 4096];
         let drain = async {
-            while Observed(&stream)
+            while stream
                 .read(&mut unread)
                 .await
                 .is_ok_and(|length| length > 0)

@@ -16,7 +16,6 @@ use packhorse_trust::Opener;
 use super::inbox::{Inbox, IncomingFile, Lookup};
 use super::report::Report;
 use super::trouble::{self, Trouble};
-use crate::observed::Observed;
 use crate::stages::Stage;
 
 /// A lane, run by a thread of its own.
@@ -109,9 +108,10 @@ impl LaneIn {
     fn fill(&mut self, buffer: &mut [u8], mut have: usize, least: usize) -> io::Result<usize> {
         while have < least {
             let inbox = &self.writer.inbox;
-            match inbox.stages.time(Stage::Network, || {
-                Observed(&self.stream).read(&mut buffer[have..])
-            }) {
+            match inbox
+                .stages
+                .time(Stage::Network, || self.stream.read(&mut buffer[have..]))
+            {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(length) => have += length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

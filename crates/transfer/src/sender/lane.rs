@@ -19,7 +19,6 @@ use packhorse_trust::Sealer;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::WorkQueue;
-use crate::observed::Observed;
 use crate::stages::{Stage, Stages};
 
 /// One file to send.
@@ -139,14 +138,14 @@ enum Sent {
 impl LaneOut {
     /// Introduces the lane.
     pub(crate) fn open(
-        stream: TcpStream,
+        mut stream: TcpStream,
         hello: &LaneHello,
         sealer: Option<Sealer>,
         outbox: Arc<Outbox>,
         reports: UnboundedSender<LaneReport>,
     ) -> io::Result<Self> {
         let introduction = [&Preface::Lane.emit()[..], &hello.emit()].concat();
-        Observed(&stream).write_all(&introduction)?;
+        stream.write_all(&introduction)?;
         let record = RecordBuilder::new();
         Ok(Self {
             stream,
@@ -177,7 +176,7 @@ impl LaneOut {
         self.stream.shutdown(Shutdown::Write)?;
         let _ = outbox
             .stages
-            .time(Stage::Network, || Observed(&self.stream).read(&mut [0; 1]));
+            .time(Stage::Network, || self.stream.read(&mut [0; 1]));
         Ok(())
     }
 
@@ -215,7 +214,7 @@ impl LaneOut {
                 .map(SealTag::Tag),
         });
         let record = record.map_err(io::Error::other)?;
-        stages.time(Stage::Network, || Observed(&self.stream).write_all(record))
+        stages.time(Stage::Network, || self.stream.write_all(record))
     }
 
     fn send_file(&mut self, number: EntryNumber, at: &FileAt) -> io::Result<()> {

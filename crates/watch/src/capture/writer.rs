@@ -78,7 +78,7 @@ impl<W: Write> Writer<W> {
         Ok(number)
     }
 
-    /// Writes a frame of the interface that it names. Its number and offset do not matter.
+    /// Writes a frame of the interface that it names.
     ///
     /// # Errors
     /// The output's.
@@ -88,7 +88,7 @@ impl<W: Write> Writer<W> {
         body.extend(frame.interface.to_le_bytes());
         time(body, frame.time);
         body.extend(len.to_le_bytes());
-        body.extend(frame.original_len.max(len).to_le_bytes());
+        body.extend(frame.original_len.to_le_bytes());
         body.extend_from_slice(frame.data);
         pad(body);
         self.put(ENHANCED_PACKET)
