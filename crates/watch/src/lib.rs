@@ -8,6 +8,8 @@
 //! - [`packet`]: the addresses, ports, numbers and payload of a frame, for all that looks at streams.
 //! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
 //! - [`ladder`]: a conversation as text, as a picture, as a page.
+//! - [`ledger`]: what a process wrote and read, call by call.
+//! - [`lanes`]: what was written, what crossed, and what was read, side by side.
 //!
 //! Nothing here prints, and nothing that comes from a capture is believed: every length is held against the
 //! bytes that are there, and what is kept is bounded by [`Limits`].
@@ -17,6 +19,8 @@ mod defragment;
 mod drawing;
 mod error;
 pub mod ladder;
+pub mod lanes;
+pub mod ledger;
 mod limits;
 mod link;
 pub mod packet;
