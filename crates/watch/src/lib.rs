@@ -7,6 +7,7 @@
 //!   interface.
 //! - [`packet`]: the addresses, ports, numbers and payload of a frame, for all that looks at streams.
 //! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
+//! - [`messages`]: which segment carried which message, and why they were glued or split.
 //! - [`ladder`]: a conversation as text, as a picture, as a page.
 //! - [`ledger`]: what a process wrote and read, call by call.
 //! - [`lanes`]: what was written, what crossed, and what was read, side by side.
@@ -18,15 +19,18 @@ pub mod capture;
 mod defragment;
 mod drawing;
 mod error;
+pub mod filter;
 pub mod ladder;
 pub mod lanes;
 pub mod ledger;
 mod limits;
 mod link;
+pub mod messages;
 pub mod packet;
 pub mod stream;
 
 pub use capture::{Frame, LinkType, Source, Timestamp};
 pub use defragment::Packets;
 pub use error::Error;
+pub use filter::Filter;
 pub use limits::Limits;

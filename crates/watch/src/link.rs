@@ -28,6 +28,30 @@ pub(crate) fn network(link: LinkType, data: &[u8]) -> Option<usize> {
     }
 }
 
+/// Whether the frame carries ARP.
+pub(crate) fn is_arp(link: LinkType, data: &[u8]) -> bool {
+    let at = match link {
+        LinkType::ETHERNET => 12,
+        LinkType::LINUX_SLL => 14,
+        LinkType::LINUX_SLL2 => 0,
+        _ => return false,
+    };
+    let mut kinds = data
+        .get(at..)
+        .unwrap_or_default()
+        .chunks_exact(2)
+        .step_by(2);
+    let arp = EtherType::ARP.0.to_be_bytes();
+    let mut tags = kinds.by_ref().take(VLAN_TAGS + 1);
+    tags.find(|kind| !is_tag(kind))
+        .is_some_and(|kind| kind == arp)
+}
+
+fn is_tag(kind: &[u8]) -> bool {
+    let tags = [VLAN_TAG, SERVICE_TAG, OLD_SERVICE_TAG];
+    tags.iter().any(|tag| kind == tag.0.to_be_bytes())
+}
+
 const VLAN_TAG: EtherType = EtherType::VLAN_TAGGED_FRAME;
 const SERVICE_TAG: EtherType = EtherType::PROVIDER_BRIDGING;
 const OLD_SERVICE_TAG: EtherType = EtherType::VLAN_DOUBLE_TAGGED_FRAME;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 use packhorse_frame::FrameSpec;
+use packhorse_watch::Filter;
 use packhorse_watch::stream::StreamId;
 
 /// Show what crossed the wire: frames, layers, streams, ladders, and which segment carried which message
@@ -32,7 +33,7 @@ pub(crate) struct Watch {
     pub(crate) live: Live,
     /// Only frames that match, such as 'tcp port 9090 and host 192.0.2.7'
     #[arg(short, long, value_name = "FILTER")]
-    pub(crate) filter: Option<String>,
+    pub(crate) filter: Option<Filter>,
     #[command(flatten)]
     pub(crate) view: View,
     #[command(flatten)]

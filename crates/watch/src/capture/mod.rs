@@ -5,10 +5,12 @@ mod compressed;
 mod pcap;
 mod pcapng;
 mod reader;
+mod writer;
 
 use std::fmt;
 
 pub use reader::Reader;
+pub use writer::Writer;
 
 use crate::Error;
 
