@@ -35,12 +35,12 @@ struct Book {
     process: u32,
 }
 
-/// What waits to be written: whole blocks.
+/// What waits to be written: whole blocks, in the writer's output.
 #[derive(Debug)]
 struct Page {
-    blocks: Vec<u8>,
-    writer: Writer,
-    /// Calls that found no room.
+    writer: Writer<Vec<u8>>,
+    calls: u64,
+    /// Of those, the ones that found no room.
     missed: u64,
     state: State,
 }
@@ -59,13 +59,12 @@ impl Ledger {
     pub(crate) fn open(ui: &Ui, path: Option<&Path>) -> Result<Option<Self>, Failure> {
         let Some(path) = path else { return Ok(None) };
         let file = File::create(path).map_err(|error| Failure::file("write", path, &error))?;
-        let mut blocks = Vec::new();
-        let program = concat!("packhorse ", env!("CARGO_PKG_VERSION"));
-        let writer = Writer::new(program, &mut blocks);
+        let writer = Writer::new(Vec::new());
+        let writer = writer.map_err(|error| Failure::file("write", path, &error))?;
         let book = Arc::new(Book {
             page: Mutex::new(Page {
-                blocks,
                 writer,
+                calls: 0,
                 missed: 0,
                 state: State::Open,
             }),
@@ -108,6 +107,10 @@ impl Drop for Ledger {
             let mut page = self.book.page();
             if page.state == State::Open {
                 page.state = State::Ending;
+                let (calls, missed) = (page.calls, page.missed);
+                let now = timestamp(SystemTime::now());
+                // Memory takes what is written.
+                let _ = page.writer.end(now, calls, missed);
             }
         }
         self.book.turned.notify_all();
@@ -132,24 +135,30 @@ impl Book {
     /// Writes what comes until the program ends. The lock is not held while the disk works.
     fn write_to(&self, mut file: File) -> io::Result<()> {
         let mut blocks = Vec::new();
+        let mut written = 0;
         loop {
             let state = {
                 let page = self.page();
-                let nothing = |page: &mut Page| page.blocks.is_empty() && page.state == State::Open;
+                let nothing = |page: &mut Page| {
+                    page.writer.output_mut().is_empty() && page.state == State::Open
+                };
                 let page = self.turned.wait_while(page, nothing);
                 let page = page.unwrap_or_else(PoisonError::into_inner);
                 let open = |page: &mut Page| page.state == State::Open;
                 let gathered = self.turned.wait_timeout_while(page, GATHER, open);
                 let (mut page, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-                std::mem::swap(&mut page.blocks, &mut blocks);
+                std::mem::swap(page.writer.output_mut(), &mut blocks);
                 page.state
             };
             if let Err(error) = file.write_all(&blocks) {
+                // Half a block would be no harm, and is no use.
+                let _ = file.set_len(written);
                 let mut page = self.page();
                 page.state = State::Broken;
-                page.blocks = Vec::new();
+                *page.writer.output_mut() = Vec::new();
                 return Err(error);
             }
+            written += blocks.len() as u64;
             blocks.clear();
             if state != State::Open {
                 return Ok(());
@@ -162,23 +171,19 @@ impl CallObserver for Book {
     fn called(&self, call: &Call<'_>) {
         let call = record(call, self.process);
         let mut page = self.page();
-        let Page {
-            blocks,
-            writer,
-            missed,
-            state,
-        } = &mut *page;
-        if *state != State::Open {
+        if page.state != State::Open {
             return;
         }
-        if blocks.len().saturating_add(Writer::MOST) > MOST_WAITING {
-            *missed += 1;
+        page.calls += 1;
+        let waiting = page.writer.output_mut().len();
+        if waiting > MOST_WAITING {
+            page.missed += 1;
             return;
         }
-        let first = blocks.is_empty();
-        writer.write(&call, blocks);
+        // Memory takes what is written.
+        let _ = page.writer.write(&call);
         drop(page);
-        if first {
+        if waiting == 0 {
             self.turned.notify_one();
         }
     }
@@ -186,7 +191,10 @@ impl CallObserver for Book {
 
 /// A call as a ledger has it.
 pub(crate) fn record(call: &Call<'_>, process: u32) -> ledger::Call {
-    let ends = (call.local.inet(), call.peer.and_then(packhorse_endpoint::Address::inet));
+    let ends = (
+        call.local.inet(),
+        call.peer.and_then(packhorse_endpoint::Address::inet),
+    );
     ledger::Call {
         time: timestamp(call.began),
         duration: u64::try_from(call.duration.as_nanos()).unwrap_or(u64::MAX),

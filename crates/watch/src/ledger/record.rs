@@ -5,12 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::{Call, Endpoints, Kernel, Kind, Outcome, VERSION};
 use crate::Timestamp;
 
-/// Bytes of a record without what the kernel knew.
-const SHORT: usize = 84;
-
-/// Bytes of a record with it.
-const LONG: usize = SHORT + 12 * 4 + 4 * 8;
-
 /// The flag of a record that has what the kernel knew.
 const KERNEL: u8 = 1;
 
@@ -228,14 +222,17 @@ impl Input<'_> {
     }
 }
 
-/// The most bytes that a record takes.
-pub(super) const MOST: usize = LONG;
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    pub(crate) fn call() -> Call {
+    /// Bytes of a record without what the kernel knew.
+    const SHORT: usize = 84;
+
+    /// Bytes of a record with it.
+    const LONG: usize = SHORT + 12 * 4 + 4 * 8;
+
+    fn call() -> Call {
         Call {
             time: Timestamp(1_700_000_000_123_456_789),
             duration: 4321,

@@ -23,14 +23,11 @@ fn call(number: u64) -> Call {
 }
 
 fn ledger(calls: u64) -> Vec<u8> {
-    let mut file = Vec::new();
-    let mut writer = Writer::new("packhorse", &mut file);
+    let mut writer = Writer::new(Vec::new()).unwrap();
     for number in 0..calls {
-        let before = file.len();
-        writer.write(&call(number), &mut file);
-        assert!(file.len() - before <= Writer::MOST);
+        writer.write(&call(number)).unwrap();
     }
-    file
+    std::mem::take(writer.output_mut())
 }
 
 fn reader(file: Vec<u8>) -> Reader<capture::Reader> {
