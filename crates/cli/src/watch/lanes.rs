@@ -17,7 +17,7 @@ use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 
 pub(super) use objects::objects;
-pub(super) use text::lines;
+pub(super) use text::{lines, one_way};
 
 pub(super) fn run(
     ui: &Ui,

@@ -11,7 +11,7 @@ use crate::ui::Ui;
 use crate::units::counted;
 
 /// Columns of the time and the space behind it.
-const TIME: usize = 12;
+const TIME: usize = 11;
 
 /// The narrowest a lane gets.
 const NARROWEST: usize = 20;
@@ -51,7 +51,7 @@ pub(in crate::watch) fn one_way(ui: &Ui, lanes: &Lanes, way: &OneWay) -> io::Res
     let width = terminal::columns().saturating_sub(TIME) / 3;
     let width = width.clamp(NARROWEST, WIDEST);
     let head = format!(
-        "{:>10}  {:width$}{:width$}read",
+        "{:>9}  {:width$}{:width$}read",
         "time", "written", "on the wire"
     );
     ui.data(head)?;
@@ -65,8 +65,11 @@ pub(in crate::watch) fn one_way(ui: &Ui, lanes: &Lanes, way: &OneWay) -> io::Res
             .enumerate()
         {
             let time = if row == 0 { &*time } else { "" };
-            ui.data(format_args!("{time:>10}  {:indent$}{part}", ""))?;
+            ui.data(format_args!("{time:>9}  {:indent$}{part}", ""))?;
         }
+    }
+    if way.writes.iter().any(|write| write.outstanding > Some(0)) {
+        ui.data("  out: bytes on their way and not acknowledged when the write was made")?;
     }
     Ok(())
 }
@@ -115,7 +118,7 @@ fn events(way: &OneWay) -> Vec<Event> {
             text += &format!(" of {}", call.asked);
         }
         if let Some(bytes @ 1..) = write.outstanding {
-            text += &format!(", {bytes} unacked");
+            text += &format!(", {bytes} out");
         }
         events.push(Event {
             time: call.time,
@@ -208,8 +211,8 @@ mod tests {
     #[test]
     fn long_cells_go_on_below() {
         assert_eq!(wrapped("w1 6 B at 6", 21), ["w1 6 B at 6"]);
-        let long = wrapped("w100 60000 B at 600000, 6 unacked", 21);
-        assert_eq!(long, ["w100 60000 B at", "  600000, 6 unacked"]);
+        let long = wrapped("w100 60000 B at 600000, 6 out", 21);
+        assert_eq!(long, ["w100 60000 B at", "  600000, 6 out"]);
     }
 
     #[test]
