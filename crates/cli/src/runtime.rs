@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use packhorse_transfer::Cancel;
@@ -80,6 +81,29 @@ pub(crate) fn interrupted() -> impl Future<Output = ()> {
             Err(_) => std::future::pending().await,
         }
     }
+}
+
+/// What can be read from Ctrl-C or SIGTERM on, which do not end the program by themselves any more; the second
+/// of them does.
+pub(crate) fn readable_at_interrupt() -> io::Result<OwnedFd> {
+    let (readable, held) = rustix::pipe::pipe()?;
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Without this thread's runtime the system's own way of ending the program stays.
+        let _ = on_runtime(async {
+            let interrupts = Interrupts::new();
+            let _ = ready.send(());
+            let Ok(mut interrupts) = interrupts else {
+                return std::future::pending().await;
+            };
+            interrupts.next().await;
+            drop(held);
+            interrupts.next().await;
+            std::process::exit(Exit::Interrupted.code().into());
+        });
+    });
+    let _ = is_ready.recv();
+    Ok(readable)
 }
 
 /// Ends the program `patience` after Ctrl-C or SIGTERM, or at the second, where it has not ended by itself:

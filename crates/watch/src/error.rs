@@ -9,6 +9,9 @@ pub enum Error {
     /// The input cannot be read.
     #[error("cannot read: {0}")]
     Read(#[source] io::Error),
+    /// What is captured cannot be kept.
+    #[error("cannot keep what is captured: {0}")]
+    Write(#[source] io::Error),
     /// The file is neither pcap nor pcapng, nor one of them compressed.
     #[error("not a capture: it begins with neither the mark of pcap nor that of pcapng")]
     NotACapture,

@@ -40,6 +40,16 @@ pub(crate) struct Watch {
     pub(crate) how: How,
 }
 
+impl Watch {
+    /// Whether no view is named, nor a form for programs: a terminal shows the interface for it.
+    pub(crate) fn wants_terminal(&self) -> bool {
+        let view = &self.view;
+        let named = view.layers || view.streams || view.demo;
+        let stream = [view.ladder, view.follow, view.messages, view.lanes];
+        !named && !self.how.json && stream.iter().all(Option::is_none)
+    }
+}
+
 /// Watching an interface.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Live {

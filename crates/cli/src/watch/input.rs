@@ -1,31 +1,107 @@
 //! Where frames come from: a file, standard input, an interface.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
-use packhorse_watch::capture::{Interface, Reader};
-use packhorse_watch::{Error, Frame, Limits, Source};
+use packhorse_watch::capture::{Interface, Live, LiveConfig, LiveError, Reader, Writer};
+use packhorse_watch::{Error, Filter, Frame, Limits, Packets, Source, Timestamp};
 
 use super::args::Watch;
 use crate::report::{Exit, Failure};
+use crate::runtime;
+use crate::ui::Ui;
+use crate::units::counted;
+
+/// What is captured is on disk after this time at the latest.
+const FLUSH: Duration = Duration::from_millis(500);
+
+/// The frames that were asked for.
+pub(super) struct Input {
+    kind: Kind,
+    filter: Option<Filter>,
+    packets: Packets,
+    /// Frames that are still to be given.
+    left: u64,
+    writer: Option<Recorder>,
+    /// The frame that was chosen.
+    data: Vec<u8>,
+}
+
+enum Kind {
+    File(Reader),
+    Live(Box<Live>),
+}
+
+/// Keeps what is captured.
+struct Recorder {
+    path: PathBuf,
+    writer: Writer<BufWriter<File>>,
+    flushed: Instant,
+}
 
 /// Opens what was asked for.
-pub(super) fn open(args: &Watch) -> Result<Box<dyn Source>, Failure> {
-    let Some(file) = &args.file else {
-        return Err(Failure::usage("not built yet", "a file"));
+pub(super) fn open(args: &Watch) -> Result<Input, Failure> {
+    let limits = Limits::default();
+    let kind = match (&args.live.interface, &args.file) {
+        (Some(interface), _) => Kind::Live(Box::new(live(interface, args.live.duration)?)),
+        (None, Some(file)) => Kind::File(reader(file, &limits)?),
+        (None, None) => {
+            return Err(Failure::usage(
+                "neither a file nor an interface",
+                "packhorse watch capture.pcapng, or --interface lo",
+            ));
+        }
     };
+    let mut input = Input {
+        kind,
+        filter: args.filter.clone(),
+        packets: Packets::new(&limits),
+        left: args.live.count.unwrap_or(u64::MAX),
+        writer: None,
+        data: Vec::new(),
+    };
+    if let Some(path) = &args.live.write {
+        let interface = input.interfaces().first().cloned();
+        input.writer = Some(Recorder::new(path, interface.as_ref())?);
+    }
+    Ok(input)
+}
+
+fn reader(file: &Path, limits: &Limits) -> Result<Reader, Failure> {
     let reader = if file == Path::new("-") {
-        Reader::new(io::stdin(), &Limits::default())
+        Reader::new(io::stdin(), limits)
     } else {
-        Reader::open(file, &Limits::default())
+        Reader::open(file, limits)
     };
-    let source: Box<dyn Source> = Box::new(reader.map_err(|error| match error {
+    reader.map_err(|error| match error {
         Error::Read(error) => Failure::file("read", file, &error),
         error => failure(error),
-    })?);
-    Ok(match args.live.count {
-        Some(left) => Box::new(Counted { source, left }),
-        None => source,
+    })
+}
+
+fn live(interface: &str, duration: Option<Duration>) -> Result<Live, Failure> {
+    let stop = runtime::readable_at_interrupt();
+    let config = LiveConfig {
+        duration,
+        stop: Some(stop.map_err(|error| Failure::local("cannot wait for a signal", &error))?),
+        ..LiveConfig::default()
+    };
+    Live::open(interface, config).map_err(|error| match error {
+        LiveError::NotAllowed => Failure {
+            exit: Exit::Local,
+            what: error.to_string(),
+            consequence: None,
+            hint: Some("sudo setcap cap_net_raw+ep \"$(command -v packhorse)\"".to_owned()),
+        },
+        LiveError::NoInterface { .. } => Failure::usage(error.to_string(), "--interface any"),
+        error => Failure {
+            exit: Exit::Local,
+            what: error.to_string(),
+            consequence: None,
+            hint: None,
+        },
     })
 }
 
@@ -43,7 +119,6 @@ pub(super) fn failure(error: Error) -> Failure {
             None,
             Some("a file that tcpdump -w, dumpcap or packhorse watch --write made"),
         ),
-        Error::Read(_) => (Exit::Local, None, None),
         _ => (Exit::Local, None, None),
     };
     Failure {
@@ -54,22 +129,113 @@ pub(super) fn failure(error: Error) -> Failure {
     }
 }
 
-/// Ends after so many frames.
-struct Counted {
-    source: Box<dyn Source>,
-    left: u64,
+impl Recorder {
+    fn new(path: &Path, interface: Option<&Interface>) -> Result<Self, Failure> {
+        let failed = |error| Failure::file("write", path, &error);
+        let file = File::create(path).map_err(failed)?;
+        let mut writer = Writer::new(BufWriter::new(file)).map_err(failed)?;
+        if let Some(interface) = interface {
+            writer.interface(interface).map_err(failed)?;
+        }
+        writer.flush().map_err(failed)?;
+        Ok(Self {
+            path: path.to_owned(),
+            writer,
+            flushed: Instant::now(),
+        })
+    }
+
+    fn keep(&mut self, frame: &Frame<'_>) -> io::Result<()> {
+        self.writer.frame(frame)?;
+        if self.flushed.elapsed() >= FLUSH {
+            self.writer.flush()?;
+            self.flushed = Instant::now();
+        }
+        Ok(())
+    }
 }
 
-impl Source for Counted {
+impl Input {
+    /// Ends a capture: what was kept is on disk, and what the kernel dropped is told.
+    pub(super) fn finish(mut self, ui: &Ui) -> Result<(), Failure> {
+        let Kind::Live(live) = &mut self.kind else {
+            return Ok(());
+        };
+        let (received, dropped) = live
+            .statistics()
+            .map_err(|error| Failure::local("cannot ask for what was dropped", &error))?;
+        if let Some(mut recorder) = self.writer {
+            let nanos = SystemTime::UNIX_EPOCH
+                .elapsed()
+                .unwrap_or_default()
+                .as_nanos();
+            let now = Timestamp(i64::try_from(nanos).unwrap_or(i64::MAX));
+            let ended = recorder.writer.statistics(0, now, received, dropped);
+            ended
+                .and_then(|()| recorder.writer.flush())
+                .map_err(|error| Failure::file("write", &recorder.path, &error))?;
+        }
+        let told = format!(
+            "{} received, {} dropped by the kernel",
+            counted(received, "frame", "frames"),
+            counted(dropped, "frame", "frames")
+        );
+        if dropped > 0 {
+            ui.warn(told);
+        } else {
+            ui.say(told);
+        }
+        Ok(())
+    }
+
+    /// The next frame of the source that is wanted, with its data in `self.data`.
+    fn choose(&mut self) -> Result<Option<Frame<'static>>, Error> {
+        loop {
+            let source: &mut dyn Source = match &mut self.kind {
+                Kind::File(reader) => reader,
+                Kind::Live(live) => &mut **live,
+            };
+            let Some(frame) = source.next_frame()? else {
+                return Ok(None);
+            };
+            let filter = self.filter.as_ref();
+            if !filter.is_none_or(|filter| filter.matches(&frame, &mut self.packets)) {
+                continue;
+            }
+            if let Some(recorder) = &mut self.writer {
+                recorder.keep(&frame).map_err(Error::Write)?;
+            }
+            self.data.clear();
+            self.data.extend_from_slice(frame.data);
+            return Ok(Some(Frame { data: &[], ..frame }));
+        }
+    }
+}
+
+impl Source for Input {
     fn next_frame(&mut self) -> Result<Option<Frame<'_>>, Error> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(None);
         };
         self.left = left;
-        self.source.next_frame()
+        // The straight way, without a copy.
+        if self.filter.is_none() && matches!(self.kind, Kind::File(_)) {
+            let Kind::File(reader) = &mut self.kind else {
+                return Ok(None);
+            };
+            return reader.next_frame();
+        }
+        let chosen = self.choose()?;
+        Ok(chosen.map(|frame| Frame {
+            data: &self.data,
+            ..frame
+        }))
     }
 
     fn interfaces(&self) -> &[Interface] {
-        self.source.interfaces()
+        match &self.kind {
+            Kind::File(reader) => reader.interfaces(),
+            Kind::Live(live) => live.interfaces(),
+        }
     }
 }

@@ -15,17 +15,26 @@ mod tui;
 use std::io::{self, IsTerminal as _};
 
 use args::Watch;
+use packhorse_watch::Source;
 
 use crate::report::{Exit, Failure};
 use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
-    let view = &args.view;
-    if view.demo {
+    if args.view.demo {
         return demo::run(ui, args);
     }
-    let mut source = input::open(args)?;
-    let source = &mut *source;
+    if args.wants_terminal() && io::stdout().is_terminal() && io::stdin().is_terminal() {
+        return tui::run(ui, args);
+    }
+    let mut input = input::open(args)?;
+    let result = show(ui, args, &mut input);
+    input.finish(ui)?;
+    result
+}
+
+fn show(ui: &Ui, args: &Watch, source: &mut dyn Source) -> Result<Exit, Failure> {
+    let view = &args.view;
     if view.layers {
         layers::run(ui, args, source)
     } else if view.streams {
@@ -38,8 +47,6 @@ pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
         messages::run(ui, args, source, stream)
     } else if let Some(stream) = view.lanes {
         lanes::run(ui, args, source, stream)
-    } else if io::stdout().is_terminal() && io::stdin().is_terminal() {
-        tui::run(ui, args)
     } else {
         frames::run(ui, args, source)
     }

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod compressed;
+pub mod live;
 mod pcap;
 mod pcapng;
 mod reader;
@@ -9,6 +10,7 @@ mod writer;
 
 use std::fmt;
 
+pub use live::{Live, LiveConfig, LiveError};
 pub use reader::Reader;
 pub use writer::Writer;
 
