@@ -44,7 +44,8 @@ pub(in crate::watch) fn one_way(ui: &Ui, lanes: &Lanes, way: &OneWay) -> io::Res
         Direction::ToServer => (lanes.client, lanes.server),
         Direction::ToClient => (lanes.server, lanes.client),
     };
-    ui.data(format_args!("{from} -> {to}: {}", summary(way)))?;
+    ui.data(format_args!("{from} -> {to}"))?;
+    ui.data(format_args!("  {}", summary(way)))?;
     if way.offsets == Offsets::Unknown {
         ui.data("  the capture begins later than the stream: side by side by time alone")?;
     }
