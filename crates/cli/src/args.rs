@@ -201,6 +201,10 @@ pub(crate) struct Records {
     /// Write the receipt as JSON, for 'packhorse verify'
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) receipt: Option<PathBuf>,
+    /// Log each write and read call on its sockets into this file: offset, length, time, TCP_INFO. It is
+    /// pcapng; 'packhorse watch CAPTURE --lanes N --ledger FILE' shows it beside what crossed the wire
+    #[arg(long, value_name = "FILE.pcapng", help_heading = OUTPUT)]
+    pub(crate) ledger: Option<PathBuf>,
 }
 
 /// Compare a directory with the receipt of what was received into it

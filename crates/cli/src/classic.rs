@@ -10,6 +10,7 @@ use packhorse_transfer::classic::{
 use packhorse_transfer::{Event, RelativePath, local_addresses};
 
 use crate::args::{ClassicFormat, Recv, Send};
+use crate::ledger::{self, Ledger};
 use crate::recv::{absolute, destination, existing, sessions};
 use crate::report::{Exit, Failure, shown};
 use crate::send::is_stdin;
@@ -21,12 +22,14 @@ use crate::{runtime, units};
 pub(crate) fn recv(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
     refuse_what_has_no_meaning(&args)?;
     let watcher = Watcher::new(ui, &args.records)?;
+    let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
     let options = ClassicReceiveOptions {
         sessions: sessions(&args),
         existing: existing(&args),
         listen: args.listen,
         directory: args.dir,
         limits: ClassicLimits::default(),
+        calls: ledger::observer(ledger.as_ref()),
     };
     let (to, directory) = (ui.clone(), absolute(&options.directory));
     let observer = watcher.observer(move |event| {
@@ -78,6 +81,7 @@ pub(crate) fn warn(ui: &Ui) {
 
 /// Sends one file.
 pub(crate) fn send(ui: &Ui, args: Send, format: ClassicFormat) -> Result<Exit, Failure> {
+    let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
     let options = ClassicSendOptions {
         path: single_file(&args)?,
         name: args.name.as_ref().map(plain_name).transpose()?,
@@ -87,6 +91,7 @@ pub(crate) fn send(ui: &Ui, args: Send, format: ClassicFormat) -> Result<Exit, F
         },
         to: args.to,
         limits: ClassicLimits::default(),
+        calls: ledger::observer(ledger.as_ref()),
     };
     let watcher = Watcher::new(ui, &args.records)?;
     let observer = watcher.observer(|_| ());

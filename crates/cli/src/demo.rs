@@ -101,6 +101,7 @@ fn transfer(ui: &Ui, source: &Path, temporary: &TempDir) -> Result<Exit, Failure
     let records = Records {
         events: None,
         receipt: Some(receipt_of(temporary)),
+        ledger: None,
     };
     let watcher = Watcher::new(ui, &records)?;
     let directory = temporary.path().join("received");
@@ -123,6 +124,7 @@ fn receive_options(directory: PathBuf, code: Code) -> ReceiveOptions {
         existing: Existing::Replace,
         limits: Limits::default(),
         classic: None,
+        calls: None,
     }
 }
 
@@ -181,6 +183,7 @@ fn send_options(source: PathBuf, address: SocketAddr, code: Code) -> SendOptions
         },
         security: SendSecurity::Code(code),
         limits: Limits::default(),
+        calls: None,
     }
 }
 

@@ -9,6 +9,7 @@ mod demo;
 mod events;
 mod hex;
 mod json;
+mod ledger;
 mod load;
 mod pack;
 mod progress;

@@ -10,6 +10,7 @@ use packhorse_transfer::{
 };
 
 use crate::args::{Classic, Insecure, Recv};
+use crate::ledger::{self, Ledger};
 use crate::report::{Exit, Failure, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
@@ -28,6 +29,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         },
     };
     let watcher = Watcher::new(ui, &args.records)?;
+    let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
     let invitation = Invitation::new(ui, &args, &security);
     let options = ReceiveOptions {
         directory: args.dir.clone(),
@@ -37,6 +39,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         existing: existing(&args),
         limits: Limits::default(),
         classic: args.classic.map(|_| ClassicLimits::default()),
+        calls: ledger::observer(ledger.as_ref()),
     };
     let observer = watcher.observer(move |event| invitation.show(event));
     let result = runtime::transfer(ui, |cancel| receive(options, observer, cancel))?;

@@ -9,6 +9,7 @@ use packhorse_transfer::{
 };
 
 use crate::args::Send;
+use crate::ledger::{self, Ledger};
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
@@ -25,12 +26,14 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
     // Nobody should be asked for a code that cannot help.
     check(&sources, &args.to)?;
     let watcher = Watcher::new(ui, &args.records)?;
+    let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
     let security = security(ui, &args).map_err(|failure| watcher.fail(failure))?;
     let options = SendOptions {
         sources,
         to: args.to,
         security,
         limits: Limits::default(),
+        calls: ledger::observer(ledger.as_ref()),
     };
     let observer = watcher.observer(|_| ());
     let result = runtime::transfer(ui, |cancel| send(options, observer, cancel))?;

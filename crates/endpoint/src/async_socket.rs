@@ -2,13 +2,14 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{self, SendAncillaryBuffer};
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use crate::address::Address;
+use crate::calls::CallObserver;
 use crate::packet::Packet;
 use crate::socket::{Blocking, Direction, Received, RecvFlags, SendFlags, Socket, Type};
 
@@ -38,6 +39,11 @@ impl AsyncSocket {
     #[must_use]
     pub fn socket(&self) -> &Socket {
         self.0.get_ref()
+    }
+
+    /// Tells `observer` of each write and read call from now on; see [`Socket::observe`].
+    pub fn observe(&mut self, observer: &Arc<dyn CallObserver>) {
+        self.0.get_mut().observe(observer);
     }
 
     /// Waits until there may be something to receive. Holds no buffer meanwhile.
@@ -93,7 +99,7 @@ impl AsyncSocket {
     /// The socket's.
     pub async fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0
-            .async_io(Interest::WRITABLE, |socket| send_pieces(socket, pieces))
+            .async_io(Interest::WRITABLE, |socket| socket.send_vectored(pieces))
             .await
     }
 
@@ -159,16 +165,6 @@ impl Readable<'_> {
     }
 }
 
-fn send_pieces(socket: &Socket, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    let mut none = SendAncillaryBuffer::default();
-    Ok(net::sendmsg(
-        socket,
-        pieces,
-        &mut none,
-        SendFlags::NOSIGNAL,
-    )?)
-}
-
 impl AsyncRead for AsyncSocket {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -203,7 +199,7 @@ impl AsyncWrite for AsyncSocket {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = ready!(self.0.poll_write_ready(context))?;
-            if let Ok(sent) = guard.try_io(|fd| send_pieces(fd.get_ref(), pieces)) {
+            if let Ok(sent) = guard.try_io(|fd| fd.get_ref().send_vectored(pieces)) {
                 return Poll::Ready(sent);
             }
         }

@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use crate::address::Address;
 use crate::apply::{self, ApplyError, BACKLOG, Setting, Subject, Unmet};
 use crate::async_socket::AsyncSocket;
+use crate::calls::CallObserver;
 use crate::echo::Echo;
 use crate::endpoint::{Endpoint, Kind, Place};
 use crate::eyeballs::{self, CONNECT_TIMEOUT};
@@ -68,6 +70,8 @@ pub struct Bound {
     pub local: Address,
     /// For `tls://`, what handshakes need.
     pub tls: Option<tls::Server>,
+    /// Who is told of the calls of those who come; see [`Bound::observe`].
+    pub observer: Option<Arc<dyn CallObserver>>,
     /// Options that are not in force. Empty, unless it was opened by [`bind_anyway`].
     pub unmet: Vec<ApplyError>,
     family: Family,
@@ -102,6 +106,15 @@ impl Bound {
         apply::settings(subject, Role::Listen, &endpoint.options, &self.unmet)
     }
 
+    /// Tells `observer` of each write and read call: of those who come, and of the socket itself where many send to
+    /// it.
+    pub fn observe(&mut self, observer: &Arc<dyn CallObserver>) {
+        if !self.kind.is_connected() {
+            self.socket.observe(observer);
+        }
+        self.observer = Some(Arc::clone(observer));
+    }
+
     /// Makes of an accepted socket what it carries: for `tls://` after the handshake.
     ///
     /// # Errors
@@ -121,7 +134,18 @@ impl Bound {
 /// # Errors
 /// What kept it from being open, and whose fault that is.
 pub async fn connect(endpoint: &Endpoint) -> Result<Connected, OpenError> {
-    connect_in_time(endpoint, Unmet::Refuse).await
+    connect_in_time(endpoint, Unmet::Refuse, None).await
+}
+
+/// As [`connect`]; `observer` is told of each write and read call, those of a TLS handshake among them.
+///
+/// # Errors
+/// As for [`connect`].
+pub async fn connect_observed(
+    endpoint: &Endpoint,
+    observer: Option<&Arc<dyn CallObserver>>,
+) -> Result<Connected, OpenError> {
+    connect_in_time(endpoint, Unmet::Refuse, observer).await
 }
 
 /// As [`connect`], for looking at a socket: an option that is not to be had does not keep it from being
@@ -130,13 +154,17 @@ pub async fn connect(endpoint: &Endpoint) -> Result<Connected, OpenError> {
 /// # Errors
 /// As for [`connect`].
 pub async fn connect_anyway(endpoint: &Endpoint) -> Result<Connected, OpenError> {
-    connect_in_time(endpoint, Unmet::Tell).await
+    connect_in_time(endpoint, Unmet::Tell, None).await
 }
 
-async fn connect_in_time(endpoint: &Endpoint, unmet: Unmet) -> Result<Connected, OpenError> {
+async fn connect_in_time(
+    endpoint: &Endpoint,
+    unmet: Unmet,
+    observer: Option<&Arc<dyn CallObserver>>,
+) -> Result<Connected, OpenError> {
     endpoint.options.check(Role::Connect)?;
     let after = endpoint.options.timeout.unwrap_or(CONNECT_TIMEOUT);
-    match tokio::time::timeout(after, connect_unhurried(endpoint, unmet)).await {
+    match tokio::time::timeout(after, connect_unhurried(endpoint, unmet, observer)).await {
         Ok(result) => result,
         Err(_) => Err(OpenError::Timeout {
             endpoint: endpoint.to_string(),
@@ -145,7 +173,11 @@ async fn connect_in_time(endpoint: &Endpoint, unmet: Unmet) -> Result<Connected,
     }
 }
 
-async fn connect_unhurried(endpoint: &Endpoint, unmet: Unmet) -> Result<Connected, OpenError> {
+async fn connect_unhurried(
+    endpoint: &Endpoint,
+    unmet: Unmet,
+    observer: Option<&Arc<dyn CallObserver>>,
+) -> Result<Connected, OpenError> {
     let kind = endpoint.kind;
     let tls = match &endpoint.place {
         Place::Inet {
@@ -155,7 +187,10 @@ async fn connect_unhurried(endpoint: &Endpoint, unmet: Unmet) -> Result<Connecte
     };
     let addresses = peers(endpoint).await?;
     let reached = eyeballs::connect(endpoint, addresses, unmet).await?;
-    let (socket, family) = (reached.socket, reached.family);
+    let (mut socket, family) = (reached.socket, reached.family);
+    if let Some(observer) = observer {
+        socket.observe(observer);
+    }
     let other = |source| other(endpoint, source);
     let local = socket.socket().local_name().map_err(other)?;
     let peer = match socket.socket().peer_name() {
@@ -319,6 +354,7 @@ fn bind_one(
         kind,
         local,
         tls: tls.cloned(),
+        observer: None,
         unmet: missed,
         family,
     })

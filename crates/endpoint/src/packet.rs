@@ -19,6 +19,16 @@ pub enum Packet {
     End,
 }
 
+impl Packet {
+    /// Bytes that came. A connection says from whom.
+    fn moved(&self) -> (usize, Option<&Address>) {
+        match self {
+            Self::Datagram(received) => (received.length, None),
+            Self::End => (0, None),
+        }
+    }
+}
+
 impl Socket {
     /// Receives one datagram, and tells an empty one from the end of a connection.
     ///
@@ -26,7 +36,13 @@ impl Socket {
     /// As for [`receive`](Self::receive).
     pub fn receive_packet(&self, buffer: &mut [u8]) -> io::Result<Packet> {
         match self.kind() {
-            Type::SequencedPacket => self.receive_sequenced(buffer),
+            Type::SequencedPacket => match self.calls() {
+                None => self.receive_sequenced(buffer),
+                Some(calls) => {
+                    let room = buffer.len();
+                    calls.read_from(room, || self.receive_sequenced(buffer), Packet::moved)
+                }
+            },
             _ => self
                 .receive_from(buffer, RecvFlags::empty())
                 .map(Packet::Datagram),

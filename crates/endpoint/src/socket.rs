@@ -1,14 +1,16 @@
 //! A socket of any family and type, with the calls that Python's socket object has.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType};
+use rustix::net::{self, AddressFamily, SendAncillaryBuffer, SocketFlags, SocketType};
 pub use rustix::net::{RecvFlags, SendFlags};
 use socket2::SockRef;
 
 use crate::address::Address;
+use crate::calls::{CallObserver, Calls};
 use crate::unix_file::UnixFile;
 
 /// A family of addresses: what Python calls `AF_…`.
@@ -146,6 +148,8 @@ pub struct Socket {
     kind: Type,
     /// The file that it is bound to, where it was bound through an endpoint: it goes with the socket.
     file: Option<UnixFile>,
+    /// Who is told of its calls. A socket that nobody observes pays for looking whether this is there.
+    calls: Option<Box<Calls>>,
 }
 
 impl Socket {
@@ -161,8 +165,7 @@ impl Socket {
         };
         let protocol = std::num::NonZeroU32::new(protocol).map(net::Protocol::from_raw);
         let fd = net::socket_with(family, kind.raw(), SocketFlags::CLOEXEC, protocol)?;
-        let file = None;
-        Ok(Self { fd, kind, file })
+        Ok(Self::of(fd, kind))
     }
 
     /// A socket that was opened elsewhere.
@@ -180,8 +183,26 @@ impl Socket {
         ];
         let kind = kinds.into_iter().find(|kind| kind.raw() == raw);
         let kind = kind.ok_or(io::ErrorKind::Unsupported)?;
-        let file = None;
-        Ok(Self { fd, kind, file })
+        Ok(Self::of(fd, kind))
+    }
+
+    fn of(fd: OwnedFd, kind: Type) -> Self {
+        Self {
+            fd,
+            kind,
+            file: None,
+            calls: None,
+        }
+    }
+
+    /// Tells `observer` of each write and read call from now on: of a connected socket before its first call, so
+    /// that offsets are those of the stream. What is received with [`RecvFlags::PEEK`] is not told.
+    pub fn observe(&mut self, observer: &Arc<dyn CallObserver>) {
+        self.calls = Some(Box::new(Calls::new(Arc::clone(observer), &self.fd)));
+    }
+
+    pub(crate) fn calls(&self) -> Option<&Calls> {
+        self.calls.as_deref()
     }
 
     /// The type it was made with.
@@ -215,9 +236,7 @@ impl Socket {
     /// The process or the system is out of descriptors, or the socket does not listen.
     pub fn accept(&self) -> io::Result<(Self, Address)> {
         let (fd, peer) = net::acceptfrom_with(&self.fd, SocketFlags::CLOEXEC)?;
-        let kind = self.kind;
-        let file = None;
-        Ok((Self { fd, kind, file }, Address::from_any(peer)))
+        Ok((Self::of(fd, self.kind), Address::from_any(peer)))
     }
 
     /// Connects to `address`; for datagrams this only says who the peer is.
@@ -245,8 +264,12 @@ impl Socket {
     /// # Errors
     /// The connection broke, or nothing came in time.
     pub fn receive(&self, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-        let (length, _) = net::recv(&self.fd, buffer, flags)?;
-        Ok(length)
+        let room = buffer.len();
+        let call = || Ok(net::recv(&self.fd, buffer, flags)?.0);
+        match self.calls() {
+            Some(calls) if !flags.contains(RecvFlags::PEEK) => calls.read(room, call),
+            _ => call(),
+        }
     }
 
     /// As [`receive`](Self::receive), with the sender and the length of the whole datagram.
@@ -259,13 +282,24 @@ impl Socket {
             Type::Stream => flags,
             _ => flags | RecvFlags::TRUNC,
         };
-        let (length, whole, from) = net::recvfrom(&self.fd, buffer, flags)?;
-        let from = Address::from_any(from);
-        Ok(Received {
-            length,
-            whole,
-            from,
-        })
+        let room = buffer.len();
+        let call = || {
+            let (length, whole, from) = net::recvfrom(&self.fd, buffer, flags)?;
+            let from = Address::from_any(from);
+            Ok(Received {
+                length,
+                whole,
+                from,
+            })
+        };
+        match self.calls() {
+            Some(calls) if !flags.contains(RecvFlags::PEEK) => {
+                calls.read_from(room, call, |received| {
+                    (received.length, Some(&received.from))
+                })
+            }
+            _ => call(),
+        }
     }
 
     /// Hands bytes to the kernel, and says how many it took: a stream may take a part.
@@ -273,7 +307,31 @@ impl Socket {
     /// # Errors
     /// The connection broke, or there was no room in time. Never a signal: SIGPIPE is switched off.
     pub fn send(&self, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
-        Ok(net::send(&self.fd, bytes, flags | SendFlags::NOSIGNAL)?)
+        let call = || Ok(net::send(&self.fd, bytes, flags | SendFlags::NOSIGNAL)?);
+        match self.calls() {
+            None => call(),
+            Some(calls) => calls.write(bytes.len(), call),
+        }
+    }
+
+    /// As [`send`](Self::send), several pieces in one call.
+    ///
+    /// # Errors
+    /// As for [`send`](Self::send).
+    pub fn send_vectored(&self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        let call = || {
+            let mut none = SendAncillaryBuffer::default();
+            Ok(net::sendmsg(
+                &self.fd,
+                pieces,
+                &mut none,
+                SendFlags::NOSIGNAL,
+            )?)
+        };
+        match self.calls() {
+            None => call(),
+            Some(calls) => calls.write(pieces.iter().map(|piece| piece.len()).sum(), call),
+        }
     }
 
     /// Hands all bytes to the kernel, however many calls it takes.
@@ -297,13 +355,19 @@ impl Socket {
     /// # Errors
     /// It is too long, there is no room for it, or no way there.
     pub fn send_to(&self, bytes: &[u8], flags: SendFlags, address: &Address) -> io::Result<usize> {
-        let address = address.to_any()?;
-        Ok(net::sendto(
-            &self.fd,
-            bytes,
-            flags | SendFlags::NOSIGNAL,
-            &address,
-        )?)
+        let to = address.to_any()?;
+        let call = || {
+            Ok(net::sendto(
+                &self.fd,
+                bytes,
+                flags | SendFlags::NOSIGNAL,
+                &to,
+            )?)
+        };
+        match self.calls() {
+            None => call(),
+            Some(calls) => calls.write_to(bytes.len(), address, call),
+        }
     }
 
     /// Whether calls on this socket wait.

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::net::{
@@ -110,6 +110,8 @@ pub struct TcpInfo {
     pub not_sent: Option<u32>,
     /// Bytes that the peer says it has room for.
     pub peer_window: Option<u32>,
+    /// Bytes that this side says it has room for.
+    pub receive_window: Option<u32>,
     /// Bytes that the peer acknowledged, SYN and FIN among them.
     pub bytes_acked: Option<u64>,
     /// Bytes received in order.
@@ -156,8 +158,18 @@ pub enum TcpInfoError {
 /// Asks about one connection, any number of times: two system calls each, and no memory.
 #[derive(Debug)]
 pub struct TcpInfoReader {
+    asker: Asker,
+    question: Question,
+}
+
+/// A question about one connection.
+#[derive(Debug)]
+pub(crate) struct Question([u8; REQUEST]);
+
+/// Who asks about any connection of this network namespace.
+#[derive(Debug)]
+pub(crate) struct Asker {
     netlink: OwnedFd,
-    request: [u8; REQUEST],
     sequence: u32,
     answer: Box<[u8; 4096]>,
 }
@@ -180,25 +192,9 @@ impl TcpInfoReader {
     /// # Errors
     /// It is not TCP's, or the kernel does not tell about sockets.
     pub fn new(socket: &Socket) -> Result<Self, TcpInfoError> {
-        let of = |error: rustix::io::Errno| TcpInfoError::Unavailable(error.into());
-        let protocol = sockopt::socket_protocol(socket).map_err(of)?;
-        let local = socket.local_name().ok().and_then(|name| name.inet());
-        let (Some(local), Some(net::ipproto::TCP)) = (local, protocol) else {
-            return Err(TcpInfoError::NotTcp);
-        };
-        let peer = socket.peer_name().ok().and_then(|name| name.inet());
-        let cookie = sockopt::socket_cookie(socket).unwrap_or(u64::MAX);
-        let netlink = net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            Some(netlink::SOCK_DIAG),
-        );
         Ok(Self {
-            netlink: netlink.map_err(of)?,
-            request: request(local, peer, cookie),
-            sequence: 0,
-            answer: Box::new([0; 4096]),
+            question: Question::new(socket)?,
+            asker: Asker::new()?,
         })
     }
 
@@ -207,14 +203,57 @@ impl TcpInfoReader {
     /// # Errors
     /// The kernel does not find the socket, or does not tell about sockets.
     pub fn read(&mut self) -> Result<TcpInfo, TcpInfoError> {
-        let of = |error: rustix::io::Errno| TcpInfoError::Unavailable(error.into());
+        self.asker.ask(&self.question)
+    }
+}
+
+fn unavailable(error: rustix::io::Errno) -> TcpInfoError {
+    TcpInfoError::Unavailable(error.into())
+}
+
+impl Question {
+    /// About this socket, as it is bound and connected now.
+    pub(crate) fn new(socket: &impl AsFd) -> Result<Self, TcpInfoError> {
+        let protocol = sockopt::socket_protocol(socket).map_err(unavailable)?;
+        let local = net::getsockname(socket)
+            .ok()
+            .and_then(|name| SocketAddr::try_from(name).ok());
+        let (Some(local), Some(net::ipproto::TCP)) = (local, protocol) else {
+            return Err(TcpInfoError::NotTcp);
+        };
+        let peer = net::getpeername(socket)
+            .ok()
+            .and_then(|name| SocketAddr::try_from(name?).ok());
+        let cookie = sockopt::socket_cookie(socket).unwrap_or(u64::MAX);
+        Ok(Self(request(local, peer, cookie)))
+    }
+}
+
+impl Asker {
+    pub(crate) fn new() -> Result<Self, TcpInfoError> {
+        let netlink = net::socket_with(
+            AddressFamily::NETLINK,
+            SocketType::DGRAM,
+            SocketFlags::CLOEXEC,
+            Some(netlink::SOCK_DIAG),
+        );
+        Ok(Self {
+            netlink: netlink.map_err(unavailable)?,
+            sequence: 0,
+            answer: Box::new([0; 4096]),
+        })
+    }
+
+    pub(crate) fn ask(&mut self, question: &Question) -> Result<TcpInfo, TcpInfoError> {
         self.sequence = self.sequence.wrapping_add(1);
-        self.request[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
-        net::send(&self.netlink, &self.request, SendFlags::empty()).map_err(of)?;
+        let mut request = question.0;
+        request[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        net::send(&self.netlink, &request, SendFlags::empty()).map_err(unavailable)?;
         loop {
             // The kernel answers within the call that asks: there is nothing to wait for.
             let flags = RecvFlags::DONTWAIT;
-            let (length, _) = net::recv(&self.netlink, &mut self.answer[..], flags).map_err(of)?;
+            let (length, _) =
+                net::recv(&self.netlink, &mut self.answer[..], flags).map_err(unavailable)?;
             if let Some(answer) = parse_message(&self.answer[..length], self.sequence) {
                 return answer;
             }
@@ -338,6 +377,7 @@ fn parse_info(info: View<'_>, (receive_queue, send_queue): (u32, u32)) -> Option
         bytes_sent: info.u64(200),
         bytes_retransmitted: info.u64(208),
         peer_window: info.u32(228),
+        receive_window: info.u32(232),
     })
 }
 

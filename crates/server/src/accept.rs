@@ -91,8 +91,11 @@ fn admit<H: Handler>(
     house: &Arc<House<H>>,
     bound: &Bound,
     running: &mut JoinSet<()>,
-    (socket, address, room): Accepted,
+    (mut socket, address, room): Accepted,
 ) {
+    if let Some(observer) = &bound.observer {
+        socket.observe(observer);
+    }
     let peer = Peer {
         number: house.next_number(),
         kind: bound.kind,

@@ -1,8 +1,8 @@
 //! What both sides do before a session: prefaces, TLS, and what goes into the code's proof.
 
+use packhorse_endpoint::Observed;
 use packhorse_proto::preface::{MAJOR, PREFACE_LENGTH, Preface, Security};
 use packhorse_trust::{Channel, Identity, Suite};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::error::Error;
@@ -46,7 +46,7 @@ pub(crate) fn protection(suite: Option<Suite>) -> &'static str {
 
 /// The client's side: preface, answer, TLS.
 pub(crate) async fn greet(
-    mut stream: TcpStream,
+    stream: Observed<TcpStream>,
     security: &SendSecurity,
 ) -> Result<Introduction, Error> {
     let (security, channel) = match security {

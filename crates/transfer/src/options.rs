@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use packhorse_endpoint::Destination;
+use packhorse_endpoint::{CallObserver, Destination};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::path::RelativePath;
 use packhorse_trust::Code;
@@ -21,6 +22,8 @@ pub struct SendOptions {
     pub security: SendSecurity,
     /// What is expected of a peer at most.
     pub limits: Limits,
+    /// Who is told of each write and read call on the transfer's sockets.
+    pub calls: Option<Arc<dyn CallObserver>>,
 }
 
 /// One thing to send.
@@ -71,6 +74,8 @@ pub struct ReceiveOptions {
     /// Takes files in the classic formats on the same port as well, from whoever reaches it, without
     /// encryption or authentication. `None`: they are refused.
     pub classic: Option<ClassicLimits>,
+    /// Who is told of each write and read call on the transfer's sockets.
+    pub calls: Option<Arc<dyn CallObserver>>,
 }
 
 /// How a receiver knows its sender.

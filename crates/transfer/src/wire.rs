@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use packhorse_endpoint::Observed;
 use packhorse_trust::Channel;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -24,7 +25,7 @@ const READ_SIZE: usize = 64 << 10;
 /// Reading and writing go on side by side, so that two peers that both have much to say cannot wait for
 /// each other: what is queued is bounded by the protocol's window.
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Observed<TcpStream>,
     channel: Option<Channel>,
     scratch: Box<[u8]>,
     /// Bytes for the socket.
@@ -43,7 +44,7 @@ pub(crate) enum Turn {
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream, channel: Option<Channel>) -> Self {
+    pub(crate) fn new(stream: Observed<TcpStream>, channel: Option<Channel>) -> Self {
         let scratch = vec![0; READ_SIZE].into();
         let mut wire = Self {
             stream,
@@ -167,7 +168,7 @@ impl Wire {
         stream
             .shutdown(std::net::Shutdown::Write)
             .map_err(Error::Lost)?;
-        self.stream = TcpStream::from_std(stream).map_err(Error::Lost)?;
+        self.stream = stream.into_tokio().map_err(Error::Lost)?;
         loop {
             self.stream.readable().await.map_err(Error::Lost)?;
             match self.stream.try_read(&mut self.scratch) {

@@ -9,6 +9,8 @@
 //! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
 //! - [`messages`]: which segment carried which message, and why they were glued or split.
 //! - [`ladder`]: a conversation as text, as a picture, as a page.
+//! - [`ledger`]: what a process wrote and read, call by call.
+//! - [`lanes`]: what was written, what crossed, and what was read, side by side.
 //!
 //! Nothing here prints, and nothing that comes from a capture is believed: every length is held against the
 //! bytes that are there, and what is kept is bounded by [`Limits`].
@@ -19,6 +21,8 @@ mod drawing;
 mod error;
 pub mod filter;
 pub mod ladder;
+pub mod lanes;
+pub mod ledger;
 mod limits;
 mod link;
 pub mod messages;

@@ -1,5 +1,6 @@
 //! What was typed for `connect` and `listen`: types and help, no effects.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -47,6 +48,10 @@ pub(crate) struct Manners {
     /// End after this many messages have come
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
+    /// Log each write and read call on its sockets into this file: offset, length, time, TCP_INFO. It is
+    /// pcapng; 'packhorse watch CAPTURE --lanes N --ledger FILE' shows it beside what crossed the wire
+    #[arg(long, value_name = "FILE.pcapng")]
+    pub(crate) ledger: Option<PathBuf>,
 }
 
 /// What happens when the input ends.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use packhorse_endpoint::{Kind, connect};
+use packhorse_endpoint::{Kind, connect_observed};
 use packhorse_server::{Connection, Record};
 
 use super::args::Connect;
@@ -11,6 +11,7 @@ use super::ending::exit_of;
 use super::input::Input;
 use super::show::{Show, Tags};
 use super::{cut_of, framing_of, style_of};
+use crate::ledger::{self, Ledger};
 use crate::report::{Exit, Failure};
 use crate::runtime;
 use crate::ui::Ui;
@@ -27,7 +28,9 @@ async fn talk(ui: &Ui, args: &Connect) -> Result<Exit, Failure> {
     let kind = args.endpoint.kind;
     let framing = framing_of(&args.manners);
     let show = Show::new(ui, style_of(&args.manners, &[kind], Tags::None), Tags::None);
-    let connected = connect(&args.endpoint).await?;
+    let ledger = Ledger::open(ui, args.manners.ledger.as_deref())?;
+    let observer = ledger::observer(ledger.as_ref());
+    let connected = connect_observed(&args.endpoint, observer.as_ref()).await?;
     let mut connection = Connection::of_client(connected, &framing);
     let _ = show.arrived(connection.peer());
     let plan = Plan::new(&args.manners, kind);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use packhorse_endpoint::{Bound, Kind, bind};
+use packhorse_endpoint::{Bound, CallObserver, Kind, bind};
 use packhorse_server::{Connection, Event, Handler, HandlerError, Limits, Served, Server};
 use tokio::sync::{Notify, mpsc};
 
@@ -14,6 +14,7 @@ use super::ending::exit_of;
 use super::input::{Cut, Input};
 use super::show::{Show, Tags};
 use super::{cut_of, framing_of, style_of};
+use crate::ledger::{self, Ledger};
 use crate::report::{Exit, Failure};
 use crate::runtime;
 use crate::ui::Ui;
@@ -39,21 +40,27 @@ pub(crate) fn run(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
     }
     packhorse_endpoint::raise_descriptor_limit();
     runtime::end_at_the_latest(args.drain.saturating_add(GRACE));
+    let ledger = Ledger::open(ui, args.manners.ledger.as_deref())?;
+    let calls = ledger::observer(ledger.as_ref());
+    let calls = calls.as_ref();
     runtime::serving(async {
         match builtin {
-            Some(builtin) if args.once => once(ui, args, Some(builtin)).await,
+            Some(builtin) if args.once => once(ui, args, Some(builtin), calls).await,
             Some(builtin) => {
                 let show = show_of(ui, args, Tags::Peers);
-                let bound = bind_all(args).await?;
+                let bound = bind_all(args, calls).await?;
                 let observer = move |event: Event| show.event(&event);
                 serve(args, bound, observer, builtin, runtime::interrupted()).await;
                 Ok(Exit::Done)
             }
-            None if args.once => once(ui, args, None).await,
-            None => chat(ui, args).await,
+            None if args.once => once(ui, args, None, calls).await,
+            None => chat(ui, args, calls).await,
         }
     })?
 }
+
+/// Who is told of calls on sockets.
+type Calls<'a> = Option<&'a Arc<dyn CallObserver>>;
 
 fn kinds(args: &Listen) -> Vec<Kind> {
     args.endpoints
@@ -66,10 +73,15 @@ fn show_of(ui: &Ui, args: &Listen, tags: Tags) -> Show {
     Show::new(ui, style_of(&args.manners, &kinds(args), tags), tags)
 }
 
-async fn bind_all(args: &Listen) -> Result<Vec<Bound>, Failure> {
+async fn bind_all(args: &Listen, calls: Calls<'_>) -> Result<Vec<Bound>, Failure> {
     let mut bound = Vec::new();
     for endpoint in &args.endpoints {
         bound.extend(bind(endpoint).await?);
+    }
+    if let Some(calls) = calls {
+        bound
+            .iter_mut()
+            .for_each(|bound: &mut Bound| bound.observe(calls));
     }
     Ok(bound)
 }
@@ -102,9 +114,9 @@ async fn serve(
 }
 
 /// Everybody who comes, and one keyboard.
-async fn chat(ui: &Ui, args: &Listen) -> Result<Exit, Failure> {
+async fn chat(ui: &Ui, args: &Listen, calls: Calls<'_>) -> Result<Exit, Failure> {
     let show = show_of(ui, args, Tags::Peers);
-    let bound = bind_all(args).await?;
+    let bound = bind_all(args, calls).await?;
     let greeting = args.greet.clone().map(Into::into);
     let chat = Chat::new(args.manners.clone(), show.clone(), greeting);
     let input = Input::open(ui, Cut::Lines(args.manners.max_message));
@@ -138,9 +150,10 @@ async fn once(
     ui: &Ui,
     args: &Listen,
     builtin: Option<packhorse_server::Builtin>,
+    calls: Calls<'_>,
 ) -> Result<Exit, Failure> {
     let show = show_of(ui, args, Tags::None);
-    let bound = bind_all(args).await?;
+    let bound = bind_all(args, calls).await?;
     let outcome = Outcome::default();
     let once = Once {
         args: OnceArgs {

@@ -1,17 +1,93 @@
-//! `watch --lanes`.
+//! `watch --lanes N`: what was written, what crossed, and what was read, side by side.
 
-use packhorse_watch::Source;
-use packhorse_watch::stream::StreamId;
+mod objects;
+mod text;
+
+use std::path::Path;
+
+use packhorse_watch::capture;
+use packhorse_watch::lanes::{Gatherer, Lanes};
+use packhorse_watch::ledger::Reader;
+use packhorse_watch::stream::{StreamId, Trace, trace};
+use packhorse_watch::{Error, Limits, Source};
 
 use super::args::Watch;
-use crate::report::{Exit, Failure};
+use super::{follow, input};
+use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 
+pub(super) use objects::objects;
+pub(super) use text::{lines, one_way};
+
 pub(super) fn run(
-    _ui: &Ui,
-    _args: &Watch,
-    _source: &mut dyn Source,
-    _stream: StreamId,
+    ui: &Ui,
+    args: &Watch,
+    source: &mut dyn Source,
+    stream: StreamId,
 ) -> Result<Exit, Failure> {
-    Err(Failure::usage("not built yet", "another view"))
+    let (trace, result) = trace(source, stream, &Limits::default(), |_| {});
+    let Some(trace) = trace else {
+        result.map_err(input::failure)?;
+        return Err(follow::no_such_stream(stream));
+    };
+    let lanes = gather(ui, &trace, &args.how.ledger)?;
+    let written = if args.how.json {
+        objects(ui, None, &lanes)
+    } else {
+        lines(ui, &lanes)
+    };
+    after_data(written, Exit::Done)?;
+    result.map_err(input::failure)?;
+    Ok(Exit::Done)
+}
+
+/// Lines up a stream with the calls that ledgers have of it.
+fn gather(ui: &Ui, trace: &Trace, ledgers: &[impl AsRef<Path>]) -> Result<Lanes, Failure> {
+    let mut gatherer = Gatherer::new(trace, Limits::default().trace);
+    for path in ledgers {
+        let path = path.as_ref();
+        if !read(ui, path, &mut gatherer)? {
+            ui.warn(format_args!(
+                "'{}' has no calls between {} and {}",
+                shown(path),
+                trace.client,
+                trace.server
+            ));
+        }
+    }
+    Ok(gatherer.finish(trace))
+}
+
+/// Takes the calls of a ledger; whether there was one of the stream.
+fn read(ui: &Ui, path: &Path, gatherer: &mut Gatherer) -> Result<bool, Failure> {
+    let no_ledger = |failure: Failure| {
+        let what = format!("'{}' is no ledger: {}", shown(path), failure.what);
+        Failure { what, ..failure }
+            .hint("name a file that --ledger of connect, listen, send or recv wrote")
+    };
+    let reader = capture::Reader::open(path, &Limits::default()).map_err(|error| match error {
+        Error::Read(error) => Failure::file("read", path, &error),
+        error => no_ledger(input::failure(error)),
+    })?;
+    let mut reader = Reader::new(reader);
+    let mut found = false;
+    loop {
+        match reader.next_call() {
+            Ok(Some(call)) => found |= gatherer.take(call),
+            Ok(None) => break,
+            Err(error @ Error::Damaged { .. }) if reader.calls() > 0 => {
+                ui.warn(format_args!(
+                    "the ledger '{}' is {error}; what is before that is shown",
+                    shown(path)
+                ));
+                break;
+            }
+            Err(error) => return Err(no_ledger(input::failure(error))),
+        }
+    }
+    if reader.is_ledger() {
+        return Ok(found);
+    }
+    let what = "no interface of it is called 'packhorse ledger v1'";
+    Err(no_ledger(Failure::usage(what, "")))
 }

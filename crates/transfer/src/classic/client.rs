@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use packhorse_endpoint::Observed;
 use packhorse_proto::entry::Metadata;
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::{Existing, PlaceError, Placed, Temporary};
@@ -20,7 +21,7 @@ const HEADER_READ: usize = 4 << 10;
 /// A client that was let in.
 pub(super) struct Client {
     /// Shared with the hall, which cuts it when everything ends.
-    pub(super) stream: Arc<TcpStream>,
+    pub(super) stream: Arc<Observed<TcpStream>>,
     pub(super) peer: SocketAddr,
     /// What was read of it already.
     pub(super) early: Vec<u8>,
@@ -45,7 +46,7 @@ impl Client {
         if matches!(outcome, Outcome::Failed(..) | Outcome::Kept(_)) {
             // No answer travels back in these formats. A reset is the one way to let a client notice
             // that its file was not taken, where it looks for one.
-            let _ = rustix::net::sockopt::set_socket_linger(&*self.stream, Some(Duration::ZERO));
+            let _ = rustix::net::sockopt::set_socket_linger(&**self.stream, Some(Duration::ZERO));
         }
         outcome
     }

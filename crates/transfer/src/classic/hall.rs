@@ -4,6 +4,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
+use packhorse_endpoint::Observed;
 use packhorse_tree::{Directory, Existing};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -39,7 +40,7 @@ pub(crate) struct Hall {
 struct Open {
     /// Nobody is let in any more.
     closed: bool,
-    sockets: Vec<Weak<TcpStream>>,
+    sockets: Vec<Weak<Observed<TcpStream>>>,
 }
 
 /// Room for one client.
@@ -93,12 +94,12 @@ impl Hall {
     pub(crate) fn admit(
         self: &Arc<Self>,
         place: Place,
-        stream: TcpStream,
+        stream: Observed<TcpStream>,
         peer: SocketAddr,
         early: Vec<u8>,
     ) {
         // What cannot be tuned is about to end.
-        let _ = packhorse_endpoint::tune(&stream);
+        let _ = packhorse_endpoint::tune(&*stream);
         let stream = Arc::new(stream);
         {
             let mut open = self.open();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use packhorse_endpoint as endpoint;
+use packhorse_endpoint::{self as endpoint, CallObserver, Observed};
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::Existing;
 use tokio::net::TcpListener;
@@ -39,6 +39,8 @@ pub struct ClassicReceiveOptions {
     pub existing: Existing,
     /// What clients may ask for at most.
     pub limits: ClassicLimits,
+    /// Who is told of each write and read call on the transfer's sockets.
+    pub calls: Option<Arc<dyn CallObserver>>,
 }
 
 /// Receives files in both classic formats, from any number of clients at once.
@@ -65,7 +67,12 @@ pub async fn receive(
         addresses: vec![address],
     });
     let outcome = desk
-        .run(listener, options.sessions, &mut observer, &cancel)
+        .run(
+            listener,
+            (options.sessions, options.calls),
+            &mut observer,
+            &cancel,
+        )
         .await;
     desk.close(&mut observer).await;
     let totals = desk.totals();
@@ -96,7 +103,7 @@ impl Desk {
     async fn run(
         &mut self,
         listener: TcpListener,
-        sessions: Sessions,
+        (sessions, calls): (Sessions, Option<Arc<dyn CallObserver>>),
         observer: &mut Observer,
         cancel: &Cancel,
     ) -> Result<(), Error> {
@@ -106,7 +113,7 @@ impl Desk {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                (place, stream, peer) = next_client(&self.hall, listener.as_ref()) => {
+                (place, stream, peer) = next_client(&self.hall, listener.as_ref(), calls.as_ref()) => {
                     self.hall.admit(place, stream, peer, Vec::new());
                 }
                 Some(report) = self.reports.recv() => {
@@ -237,7 +244,8 @@ impl Failed {
 async fn next_client(
     hall: &Hall,
     listener: Option<&TcpListener>,
-) -> (Place, TcpStream, SocketAddr) {
+    calls: Option<&Arc<dyn CallObserver>>,
+) -> (Place, Observed<TcpStream>, SocketAddr) {
     let Some(listener) = listener else {
         return std::future::pending().await;
     };
@@ -246,7 +254,7 @@ async fn next_client(
         let accepted = listener.accept().await.and_then(|(stream, peer)| {
             let stream = stream.into_std()?;
             stream.set_nonblocking(false)?;
-            Ok((stream, peer))
+            Ok((Observed::new(stream, calls), peer))
         });
         match accepted {
             Ok((stream, peer)) => return (place, stream, peer),

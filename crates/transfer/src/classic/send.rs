@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use packhorse_endpoint::Destination;
+use packhorse_endpoint::{CallObserver, Destination, Observed};
 use packhorse_proto::escape::Escaped;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -40,6 +40,8 @@ pub struct ClassicSendOptions {
     pub to: Destination,
     /// How long it may take.
     pub limits: ClassicLimits,
+    /// Who is told of each write and read call on the transfer's sockets.
+    pub calls: Option<Arc<dyn CallObserver>>,
 }
 
 /// Sends one file. That all of it was handed over is all that can be known: the receiver does not answer.
@@ -120,9 +122,13 @@ async fn run(
         check,
     };
     let header = header.emit().map_err(ClassicError::Header)?;
-    let (stream, peer) = connect(&options.to, options.limits.first_byte)
-        .await
-        .map_err(Error::early)?;
+    let (stream, peer) = connect(
+        &options.to,
+        options.limits.first_byte,
+        options.calls.as_ref(),
+    )
+    .await
+    .map_err(Error::early)?;
     observer(&Event::Connected {
         peer,
         name: String::new(),
@@ -157,7 +163,7 @@ async fn hash(source: Source, sending: Arc<Sending>) -> Result<(Source, Check), 
 async fn hand_over(
     source: Source,
     header: Vec<u8>,
-    stream: TcpStream,
+    stream: Observed<TcpStream>,
     options: &ClassicSendOptions,
     sending: Arc<Sending>,
     observer: &mut Observer,
@@ -274,7 +280,7 @@ impl Source {
     fn send(
         &self,
         header: &[u8],
-        mut stream: &TcpStream,
+        mut stream: &Observed<TcpStream>,
         limits: &ClassicLimits,
         sending: &Sending,
     ) -> Result<bool, ClassicError> {
@@ -307,7 +313,7 @@ impl Source {
         if let Err(error) = outcome {
             // A receiver that knows no better takes an orderly end for the whole file.
             let _ =
-                rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+                rustix::net::sockopt::set_socket_linger(&**stream, Some(std::time::Duration::ZERO));
             return Err(error);
         }
         wait_for_close(stream, limits).map_err(|error| cut(error, self.size))
@@ -402,7 +408,7 @@ fn own_name(path: &Path, shown: &str) -> Result<PlainName, ClassicError> {
 
 /// Says that nothing more comes, and waits until the receiver closes its side. What it may say is not
 /// looked at: these formats have no answers.
-fn wait_for_close(mut stream: &TcpStream, limits: &ClassicLimits) -> io::Result<bool> {
+fn wait_for_close(mut stream: &Observed<TcpStream>, limits: &ClassicLimits) -> io::Result<bool> {
     stream.shutdown(Shutdown::Write)?;
     let until = std::time::Instant::now() + limits.silence;
     let mut unread = [0; 512];

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use packhorse_endpoint::Observed;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::AbortHandle;
 
@@ -54,6 +55,7 @@ impl Door {
         {
             oldest.abort();
         }
+        let stream = Observed::new(stream, self.reception.calls.as_ref());
         let greeting = Greeting {
             reception: Arc::clone(&self.reception),
             peer,

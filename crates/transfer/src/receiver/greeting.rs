@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use packhorse_endpoint::Observed;
 use packhorse_proto::lane::{LANE_HELLO_LENGTH, LaneHello};
 use packhorse_proto::preface::{MAGIC, PREFACE_LENGTH, Preface, PrefaceError, Refusal, Security};
 use packhorse_proto::receiver::{Authentication, Receiver, ReceiverEvent};
@@ -11,7 +12,7 @@ use packhorse_trust::{
     Channel, Identity, Opener, PairingError, PairingKey, Responder, ResponderAwaitsTag,
     SessionKeys, Suite,
 };
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use rustix::net;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
@@ -30,7 +31,7 @@ pub(crate) struct Greeting {
 }
 
 /// Finds out who is there, within the deadline for it.
-pub(crate) async fn run(greeting: Greeting, stream: TcpStream) {
+pub(crate) async fn run(greeting: Greeting, stream: Observed<TcpStream>) {
     let deadline = greeting.reception.limits.authentication;
     let reason = match timeout(deadline, greeting.greet(stream)).await {
         Ok(Ok(())) => return,
@@ -46,8 +47,8 @@ pub(crate) async fn run(greeting: Greeting, stream: TcpStream) {
 }
 
 impl Greeting {
-    async fn greet(&self, mut stream: TcpStream) -> Result<(), Error> {
-        packhorse_endpoint::tune(&stream).map_err(Error::Lost)?;
+    async fn greet(&self, stream: Observed<TcpStream>) -> Result<(), Error> {
+        packhorse_endpoint::tune(&*stream).map_err(Error::Lost)?;
         let mut preface = [0; PREFACE_LENGTH];
         let (first, rest) = preface.split_at_mut(MAGIC.len());
         stream.read_exact(first).await.map_err(Error::Lost)?;
@@ -75,7 +76,7 @@ impl Greeting {
     async fn hand_over(
         &self,
         hall: &Arc<Hall>,
-        stream: TcpStream,
+        stream: Observed<TcpStream>,
         first: [u8; LENGTH_BYTES],
     ) -> Result<(), Error> {
         let place = hall.room().await;
@@ -85,7 +86,7 @@ impl Greeting {
         Ok(())
     }
 
-    async fn greet_lane(&self, mut stream: TcpStream) -> Result<(), Error> {
+    async fn greet_lane(&self, stream: Observed<TcpStream>) -> Result<(), Error> {
         let mut hello = [0; LANE_HELLO_LENGTH];
         stream.read_exact(&mut hello).await.map_err(Error::Lost)?;
         let hello = LaneHello::parse(&hello);
@@ -115,7 +116,11 @@ impl Greeting {
         admitted.flatten().ok_or_else(stranger)
     }
 
-    async fn greet_control(&self, mut stream: TcpStream, security: Security) -> Result<(), Error> {
+    async fn greet_control(
+        &self,
+        stream: Observed<TcpStream>,
+        security: Security,
+    ) -> Result<(), Error> {
         let refusal = match (self.reception.security, security) {
             (Security::Tls, Security::Insecure) => Some(Refusal::WantsTls),
             (Security::Insecure, Security::Tls) => Some(Refusal::WantsInsecure),
@@ -150,9 +155,9 @@ impl Greeting {
 
 /// Says no, and takes in what the client has sent: closing over unread bytes would reset the
 /// connection, and the client might never read the answer.
-async fn refuse(mut stream: TcpStream, refusal: Refusal) {
+async fn refuse(stream: Observed<TcpStream>, refusal: Refusal) {
     let said = stream.write_all(&Preface::Refused(refusal).emit()).await;
-    if said.is_ok() && stream.shutdown().await.is_ok() {
+    if said.is_ok() && net::shutdown(&*stream, net::Shutdown::Write).is_ok() {
         let mut unread = [0; 4096];
         let drain = async {
             while stream

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use packhorse_endpoint::Observed;
 use packhorse_proto::control::Violation;
 use packhorse_proto::lane::{ExtentVerdict, LaneExtent};
 use packhorse_proto::record::{
@@ -20,7 +21,7 @@ use crate::stages::Stage;
 
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneIn {
-    stream: TcpStream,
+    stream: Observed<TcpStream>,
     /// `None` in an insecure session.
     opener: Option<Opener>,
     writer: LaneWriter,
@@ -49,7 +50,11 @@ enum Target {
 }
 
 impl LaneIn {
-    pub(crate) fn new(stream: TcpStream, opener: Option<Opener>, inbox: Arc<Inbox>) -> Self {
+    pub(crate) fn new(
+        stream: Observed<TcpStream>,
+        opener: Option<Opener>,
+        inbox: Arc<Inbox>,
+    ) -> Self {
         let writer = LaneWriter {
             inbox,
             extent: LaneExtent::new(),

@@ -68,7 +68,13 @@ pub async fn receive(
         Desk::new(hall, reports)
     });
     let hall = desk.as_ref().map(Desk::hall);
-    let reception = Arc::new(Reception::new(options.limits, security, hall, news_to));
+    let reception = Arc::new(Reception::new(
+        options.limits,
+        security,
+        hall,
+        news_to,
+        options.calls,
+    ));
     let mut receiver = Receiver {
         destination,
         directory: options.directory,
@@ -378,6 +384,7 @@ mod tests {
             existing: Existing::Replace,
             limits: Limits::default(),
             classic: None,
+            calls: None,
         };
         assert_eq!(address_to_listen_on(&options), None);
         options.classic = Some(ClassicLimits::default());

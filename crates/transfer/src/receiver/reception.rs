@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use packhorse_endpoint::{CallObserver, Observed};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::message::AbortCode;
 use packhorse_proto::preface::Security;
@@ -23,6 +24,8 @@ pub(crate) struct Reception {
     pub(crate) classic: Option<Arc<Hall>>,
     state: Mutex<State>,
     pub(crate) news: UnboundedSender<News>,
+    /// Who is told of calls on sockets.
+    pub(crate) calls: Option<Arc<dyn CallObserver>>,
 }
 
 struct State {
@@ -50,7 +53,7 @@ pub(crate) struct ActiveSession {
 
 /// A lane that has proved that it belongs to the session.
 pub(crate) struct LaneArrival {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Observed<TcpStream>,
     pub(crate) opener: Option<Opener>,
 }
 
@@ -95,6 +98,7 @@ impl Reception {
         security: Security,
         classic: Option<Arc<Hall>>,
         news: UnboundedSender<News>,
+        calls: Option<Arc<dyn CallObserver>>,
     ) -> Self {
         let state = Mutex::new(State {
             code: None,
@@ -106,6 +110,7 @@ impl Reception {
             classic,
             state,
             news,
+            calls,
         }
     }
 

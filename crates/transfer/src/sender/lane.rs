@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use packhorse_endpoint::Observed;
 use packhorse_proto::entry::{EntryNumber, Metadata};
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, Whole, extent_end};
 use packhorse_proto::lane::LaneHello;
@@ -117,7 +118,7 @@ impl Outbox {
 
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneOut {
-    stream: TcpStream,
+    stream: Observed<TcpStream>,
     /// `None` in an insecure session.
     sealer: Option<Sealer>,
     record: RecordBuilder,
@@ -138,7 +139,7 @@ enum Sent {
 impl LaneOut {
     /// Introduces the lane.
     pub(crate) fn open(
-        mut stream: TcpStream,
+        mut stream: Observed<TcpStream>,
         hello: &LaneHello,
         sealer: Option<Sealer>,
         outbox: Arc<Outbox>,

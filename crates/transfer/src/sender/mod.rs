@@ -7,10 +7,11 @@ mod walker;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use packhorse_endpoint::{self as endpoint, Destination};
+use packhorse_endpoint::{self as endpoint, CallObserver, Destination, Observed};
 use packhorse_proto::path::RelativePath;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -42,7 +43,8 @@ pub async fn send(
     let subdirectory = subdirectory(&options.to)?;
     let limits = options.limits.clone();
     let work = async {
-        let (stream, peer) = connect(&options.to, limits.authentication).await?;
+        let (stream, peer) =
+            connect(&options.to, limits.authentication, options.calls.as_ref()).await?;
         let greeted = handshake::greet(stream, &options.security);
         let introduction = match timeout(limits.authentication, greeted).await {
             Ok(introduction) => introduction?,
@@ -98,7 +100,8 @@ pub(crate) fn on_thread<T: Send + 'static>(
 pub(crate) async fn connect(
     to: &Destination,
     patience: Duration,
-) -> Result<(TcpStream, SocketAddr), Error> {
+    calls: Option<&Arc<dyn CallObserver>>,
+) -> Result<(Observed<TcpStream>, SocketAddr), Error> {
     let to = to.clone();
     let resolved = on_thread("resolve", move || endpoint::resolve(&to.host, to.port))?;
     let addresses = resolved
@@ -110,7 +113,7 @@ pub(crate) async fn connect(
             Ok(Ok(stream)) => {
                 // Without it small messages would wait for acks of the ones before.
                 endpoint::tune(&stream).map_err(Error::Lost)?;
-                return Ok((stream, address));
+                return Ok((Observed::new(stream, calls), address));
             }
             Ok(Err(error)) => last = Some(Error::Connect { address, error }),
             Err(_) => {

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use packhorse_endpoint as endpoint;
+use packhorse_endpoint::{self as endpoint, CallObserver, Observed};
 use packhorse_proto::entry::Kind;
 use packhorse_proto::lane::LaneHello;
 use packhorse_proto::message::{AbortCode, Counters, SessionId};
@@ -59,7 +59,7 @@ pub(super) struct Session {
     reports: UnboundedReceiver<LaneReport>,
     report_to: UnboundedSender<LaneReport>,
     /// A connection for the first lane, made while the code is proved.
-    lane: Option<oneshot::Receiver<io::Result<StdTcpStream>>>,
+    lane: Option<oneshot::Receiver<io::Result<Observed<StdTcpStream>>>>,
     /// What the walk found and the window has no room for yet.
     found: VecDeque<Result<Item, WalkError>>,
     known: Counters,
@@ -100,6 +100,7 @@ impl Session {
         };
         let limits_silence = options.limits.silence;
         let patience = options.limits.authentication;
+        let calls = options.calls;
         let config = SenderConfig {
             limits: options.limits,
             suites,
@@ -109,7 +110,9 @@ impl Session {
         };
         let started = Instant::now();
         let (report_to, reports) = mpsc::unbounded_channel();
-        let lane = super::on_thread("connect", move || connect_lane(peer, patience))?;
+        let lane = super::on_thread("connect", move || {
+            connect_lane(peer, patience, calls.as_ref())
+        })?;
         Ok(Self {
             wire,
             plaintext: early,
@@ -474,8 +477,12 @@ impl Session {
 }
 
 /// The lane's connection, made by a thread so that it can wait for the session to be accepted.
-fn connect_lane(peer: SocketAddr, patience: Duration) -> io::Result<StdTcpStream> {
+fn connect_lane(
+    peer: SocketAddr,
+    patience: Duration,
+    calls: Option<&Arc<dyn CallObserver>>,
+) -> io::Result<Observed<StdTcpStream>> {
     let stream = StdTcpStream::connect_timeout(&peer, patience)?;
     endpoint::tune(&stream)?;
-    Ok(stream)
+    Ok(Observed::new(stream, calls))
 }

@@ -114,6 +114,11 @@ impl<W: Write> Writer<W> {
         self.put(STATISTICS)
     }
 
+    /// Where it goes.
+    pub fn output_mut(&mut self) -> &mut W {
+        &mut self.output
+    }
+
     /// Writes what the output holds back.
     ///
     /// # Errors

@@ -39,6 +39,7 @@ fn start(limits: ClassicLimits, sessions: Sessions) -> Running {
         sessions,
         existing: Existing::Replace,
         limits,
+        calls: None,
     };
     let observer: Observer = Box::new(move |event| drop(to.send(event.clone())));
     let cancel = Cancel::new();

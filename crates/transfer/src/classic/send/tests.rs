@@ -19,6 +19,7 @@ fn source(directory: &TempDir) -> (PathBuf, Source) {
         format: Format::Md5,
         to: "127.0.0.1:1".parse().unwrap(),
         limits: ClassicLimits::default(),
+        calls: None,
     };
     (path, Source::open(&options).unwrap())
 }
@@ -33,7 +34,7 @@ fn send(source: &Source) -> (Result<bool, ClassicError>, usize) {
         let _ = stream.read_to_end(&mut all);
         all.len()
     });
-    let stream = TcpStream::connect(address).unwrap();
+    let stream = Observed::new(TcpStream::connect(address).unwrap(), None);
     let sending = Sending {
         abandoned: Abandoned::default(),
         tally: Tally::default(),
