@@ -139,6 +139,14 @@ impl Ui {
         writeln!(streams.out, "{line}")
     }
 
+    /// A line of data that names what comes behind it.
+    ///
+    /// # Errors
+    /// As for [`data`](Self::data).
+    pub(crate) fn heading(&self, line: impl fmt::Display) -> io::Result<()> {
+        self.data(format_args!("{STRONG}{line}{STRONG:#}"))
+    }
+
     /// Data on standard output that is complete as it is.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl Packets {
         let Transport::Fragment(fragment) = packet.transport else {
             return Some(packet);
         };
-        if !self.add(&packet, &fragment) {
+        if !self.complete(&packet) {
             return Some(packet);
         }
         let payload = &self.whole;
@@ -72,8 +72,16 @@ impl Packets {
         })
     }
 
-    /// Whether the packet is whole now, and in `whole`.
-    fn add(&mut self, packet: &Packet<'_>, fragment: &Fragment<'_>) -> bool {
+    /// The payload of the packet that was completed last.
+    pub(crate) fn last_whole(&self) -> &[u8] {
+        &self.whole
+    }
+
+    /// Takes a fragment. Whether its packet is whole now, and [`last_whole`](Self::last_whole).
+    pub(crate) fn complete(&mut self, packet: &Packet<'_>) -> bool {
+        let Transport::Fragment(fragment) = &packet.transport else {
+            return false;
+        };
         let captured = u32::try_from(fragment.payload.len());
         if captured != Ok(fragment.payload_len) {
             return false;

@@ -6,6 +6,7 @@
 //! - [`capture`]: where frames come from. A [`Source`] gives [`Frame`]s: a file ([`capture::Reader`]) or an
 //!   interface.
 //! - [`packet`]: the addresses, ports, numbers and payload of a frame, for all that looks at streams.
+//! - [`dissect`]: a frame taken apart, layer by layer.
 //! - [`stream`]: conversations, what TCP did in them, and their bytes in order.
 //! - [`messages`]: which segment carried which message, and why they were glued or split.
 //! - [`ladder`]: a conversation as text, as a picture, as a page.
@@ -17,6 +18,7 @@
 
 pub mod capture;
 mod defragment;
+pub mod dissect;
 mod drawing;
 mod error;
 pub mod filter;
