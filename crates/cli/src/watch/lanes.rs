@@ -6,12 +6,13 @@ mod text;
 use std::path::Path;
 
 use packhorse_watch::capture;
-use packhorse_watch::lanes::{Gatherer, Lanes};
+use packhorse_watch::lanes::{Gatherer, Lanes, page};
 use packhorse_watch::ledger::Reader;
 use packhorse_watch::stream::{StreamId, Trace, trace};
 use packhorse_watch::{Error, Limits, Source};
 
 use super::args::Watch;
+use super::ladder::write;
 use super::{follow, input};
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
@@ -31,14 +32,45 @@ pub(super) fn run(
         return Err(follow::no_such_stream(stream));
     };
     let lanes = gather(ui, &trace, &args.how.ledger)?;
+    let pictures = pictures(&format!("Stream {stream}"), "", &lanes);
+    let drawn = draw(args, &format!("Stream {stream}"), &pictures)?;
     let written = if args.how.json {
         objects(ui, None, &lanes)
+    } else if drawn {
+        Ok(())
     } else {
         lines(ui, &lanes)
     };
     after_data(written, Exit::Done)?;
     result.map_err(input::failure)?;
     Ok(Exit::Done)
+}
+
+/// Each direction that has something, with its title.
+pub(super) fn pictures(title: &str, caption: &str, lanes: &Lanes) -> Vec<(String, String)> {
+    let ways = [&lanes.to_server, &lanes.to_client].into_iter();
+    ways.filter(|way| !way.segments.is_empty())
+        .map(|way| {
+            let svg = lanes.svg(way.direction, title, caption);
+            (title.to_owned(), svg)
+        })
+        .collect()
+}
+
+/// Writes the pictures that were asked for: as SVG the first, as a page all. Whether there was any.
+pub(super) fn draw(
+    args: &Watch,
+    title: &str,
+    pictures: &[(String, String)],
+) -> Result<bool, Failure> {
+    let how = &args.how;
+    if let (Some(file), Some((_, svg))) = (&how.svg, pictures.first()) {
+        write(file, svg)?;
+    }
+    if let Some(file) = &how.html {
+        write(file, &page(title, pictures))?;
+    }
+    Ok(how.svg.is_some() || how.html.is_some())
 }
 
 /// Lines up a stream with the calls that ledgers have of it.

@@ -5,6 +5,7 @@
 //! in all three, and says which writes a segment carried and which segments a read took.
 
 mod build;
+mod svg;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 
 pub use build::Gatherer;
+pub use svg::page;
 
 use crate::ledger::Call;
 use crate::stream::{Direction, SegmentRecord, StreamId};

@@ -48,6 +48,8 @@ pub(super) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
     let mut captured = capturing.end()?;
     let calls = book.close();
     let mut exit = Exit::Done;
+    let drawn = args.how.svg.is_some() || args.how.html.is_some();
+    let mut pictures = Vec::new();
     for (number, (lesson, ends)) in (0..).zip(held) {
         let trace = trace_of(&mut captured, number)?;
         if (trace.client, trace.server) != ends {
@@ -60,11 +62,16 @@ pub(super) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
         }
         let written = if args.how.json {
             object(ui, (lesson, ground), &lanes, &reason)
+        } else if drawn {
+            Ok(())
         } else {
             text(ui, number, lesson, &lanes, &reason)
         };
         after_data(written, Exit::Done)?;
+        let title = format!("{}. {}", number + 1, lesson.title());
+        pictures.extend(lanes::pictures(&title, &reason.text, &lanes));
     }
+    lanes::draw(args, "Why messages stick together", &pictures)?;
     Ok(exit)
 }
 
