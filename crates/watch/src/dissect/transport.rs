@@ -40,7 +40,7 @@ pub(super) fn tcp(dissector: &mut Dissector<'_>, at: usize, on_wire: usize, betw
 
 fn tcp_header(taker: &mut Taker<'_>, notes: &mut Vec<String>) -> Option<[u16; 2]> {
     let begin = taker.at();
-    let ports = ports(taker)?;
+    let ports = ports(taker, Carrier::Stream)?;
     taker.number(4, "sequence number", "seq")?;
     taker.number(4, "acknowledgment number", "ack")?;
     let word = taker.hex(2, "header length and flags", "offset_flags")?;
@@ -77,10 +77,10 @@ fn tcp_header(taker: &mut Taker<'_>, notes: &mut Vec<String>) -> Option<[u16; 2]
     Some(ports)
 }
 
-fn ports(taker: &mut Taker<'_>) -> Option<[u16; 2]> {
+fn ports(taker: &mut Taker<'_>, carrier: Carrier) -> Option<[u16; 2]> {
     let name = |port| {
         let port = u16::try_from(port).ok()?;
-        application::port_name(port).map(str::to_owned)
+        application::port_name(port, carrier).map(str::to_owned)
     };
     let source = taker.named(2, "source port", "source_port", name)?;
     let destination = taker.named(2, "destination port", "destination_port", name)?;
@@ -161,7 +161,7 @@ pub(super) fn udp(dissector: &mut Dissector<'_>, at: usize, on_wire: usize, betw
     let data_end = dissector.data.len();
     let mut taker = dissector.taker(at..on_wire.min(data_end));
     let mut take = || {
-        let ports = ports(&mut taker)?;
+        let ports = ports(&mut taker, Carrier::Datagram)?;
         let len = taker.number(2, "length", "length")?;
         taker.hex(2, "checksum", "checksum")?;
         Some((ports, usize::try_from(len).ok()?))

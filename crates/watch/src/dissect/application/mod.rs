@@ -17,9 +17,10 @@ pub(super) enum Carrier {
     Datagram,
 }
 
-/// The service of a port (<https://www.iana.org/assignments/service-names-port-numbers>).
-pub(super) fn port_name(port: u16) -> Option<&'static str> {
+/// The service of a port (<https://www.iana.org/assignments/service-names-port-numbers>), and packhorse's own.
+pub(super) fn port_name(port: u16, carrier: Carrier) -> Option<&'static str> {
     Some(match port {
+        7225 | 9999 if carrier == Carrier::Datagram => return None,
         7 => "echo",
         9 => "discard",
         20 => "ftp-data",
@@ -92,7 +93,7 @@ pub(super) fn dissect(
     // The server's port is the one that is known; of two the smaller.
     let [source, destination] = ports;
     let (near, far) = (source.min(destination), source.max(destination));
-    let by_port = port_name(near).or_else(|| port_name(far));
+    let by_port = port_name(near, carrier).or_else(|| port_name(far, carrier));
     let on_port = |known: &&Known| match known.name {
         // Nothing in DNS looks like nothing else: the port must say it as well.
         "DNS" => ports.iter().any(|port| matches!(port, 53 | 5353)),
