@@ -37,29 +37,30 @@ pub(super) fn run(ui: &Ui, args: &Watch, source: &mut dyn Source) -> Result<Exit
 
 /// One frame, for a person.
 fn text(frame: &Frame<'_>, packet: Option<&Packet<'_>>, begin: Timestamp) -> String {
-    let since = frame.time.since(begin);
-    let sign = if since < 0 { "-" } else { "" };
-    let since = since.unsigned_abs();
-    let mut line = format!(
-        "{:>5} {sign}{}.{:06}  ",
-        frame.number,
-        since / 1_000_000_000,
-        since % 1_000_000_000 / 1000
-    );
+    let seconds = seconds(frame.time.since(begin));
+    format!("{:>5} {seconds}  {}", frame.number, told(frame, packet))
+}
+
+/// Nanoseconds as seconds, to the microsecond.
+pub(super) fn seconds(nanoseconds: i64) -> String {
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let micros = nanoseconds.unsigned_abs() / 1000;
+    format!("{sign}{}.{:06}", micros / 1_000_000, micros % 1_000_000)
+}
+
+/// What a frame carries, short.
+pub(super) fn told(frame: &Frame<'_>, packet: Option<&Packet<'_>>) -> String {
     let Some(packet) = packet else {
-        let _ = write!(line, "{}, {} bytes", frame.link, frame.original_len);
-        return line;
+        return format!("{}, {} bytes", frame.link, frame.original_len);
     };
     let (from, to) = match packet.endpoints() {
         Some((source, destination)) => (source.to_string(), destination.to_string()),
         None => (packet.source.to_string(), packet.destination.to_string()),
     };
-    let _ = write!(line, "{from} -> {to}  ");
-    let _ = match packet.transport {
-        Transport::Tcp(segment) => write!(line, "TCP {}", account(&segment)),
-        Transport::Udp(datagram) => write!(line, "UDP len {}", datagram.payload_len),
-        Transport::Fragment(piece) => write!(
-            line,
+    let what = match packet.transport {
+        Transport::Tcp(segment) => format!("TCP {}", account(&segment)),
+        Transport::Udp(datagram) => format!("UDP len {}", datagram.payload_len),
+        Transport::Fragment(piece) => format!(
             "{} fragment {:#x} at {}, len {}",
             protocol(piece.protocol),
             piece.identification,
@@ -68,11 +69,9 @@ fn text(frame: &Frame<'_>, packet: Option<&Packet<'_>>, begin: Timestamp) -> Str
         ),
         Transport::Other {
             protocol: number, ..
-        } => {
-            write!(line, "{}, {} bytes", protocol(number), packet.len)
-        }
+        } => format!("{}, {} bytes", protocol(number), packet.len),
     };
-    line
+    format!("{from} -> {to}  {what}")
 }
 
 /// What a segment says, short.

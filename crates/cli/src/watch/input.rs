@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -20,6 +21,8 @@ const FLUSH: Duration = Duration::from_millis(500);
 /// The frames that were asked for.
 pub(super) struct Input {
     kind: Kind,
+    /// The file that was named.
+    path: Option<PathBuf>,
     filter: Option<Filter>,
     packets: Packets,
     /// Frames that are still to be given.
@@ -41,11 +44,11 @@ struct Recorder {
     flushed: Instant,
 }
 
-/// Opens what was asked for.
-pub(super) fn open(args: &Watch) -> Result<Input, Failure> {
+/// Opens what was asked for. Watching an interface ends when `stop` can be read; by default at Ctrl-C or SIGTERM.
+pub(super) fn open(args: &Watch, stop: Option<OwnedFd>) -> Result<Input, Failure> {
     let limits = Limits::default();
     let kind = match (&args.live.interface, &args.file) {
-        (Some(interface), _) => Kind::Live(Box::new(live(interface, args.live.duration)?)),
+        (Some(interface), _) => Kind::Live(Box::new(live(interface, args.live.duration, stop)?)),
         (None, Some(file)) => Kind::File(reader(file, &limits)?),
         (None, None) => {
             return Err(Failure::usage(
@@ -56,6 +59,7 @@ pub(super) fn open(args: &Watch) -> Result<Input, Failure> {
     };
     let mut input = Input {
         kind,
+        path: args.file.clone(),
         filter: args.filter.clone(),
         packets: Packets::new(&limits),
         left: args.live.count.unwrap_or(u64::MAX),
@@ -81,8 +85,12 @@ fn reader(file: &Path, limits: &Limits) -> Result<Reader, Failure> {
     })
 }
 
-fn live(interface: &str, duration: Option<Duration>) -> Result<Live, Failure> {
-    let stop = runtime::readable_at_interrupt();
+fn live(
+    interface: &str,
+    duration: Option<Duration>,
+    stop: Option<OwnedFd>,
+) -> Result<Live, Failure> {
+    let stop = stop.map_or_else(runtime::readable_at_interrupt, Ok);
     let config = LiveConfig {
         duration,
         stop: Some(stop.map_err(|error| Failure::local("cannot wait for a signal", &error))?),
@@ -156,6 +164,17 @@ impl Recorder {
 }
 
 impl Input {
+    /// The file, where the bytes of a frame can be read from it again, at [`Frame::data_offset`].
+    pub(super) fn reread(&self) -> Option<File> {
+        let Kind::File(reader) = &self.kind else {
+            return None;
+        };
+        let path = self.path.as_deref()?;
+        // Opening a pipe once more would wait for another writer.
+        let plain = reader.compression().is_none() && path.metadata().ok()?.is_file();
+        plain.then(|| File::open(path).ok()).flatten()
+    }
+
     /// Ends a capture: what was kept is on disk, and what the kernel dropped is told.
     pub(super) fn finish(mut self, ui: &Ui) -> Result<(), Failure> {
         let Kind::Live(live) = &mut self.kind else {

@@ -43,7 +43,11 @@ pub(super) fn run(ui: &Ui, args: &Watch, source: &mut dyn Source) -> Result<Exit
 }
 
 /// The bytes that a layer's ranges mean.
-fn bytes_of<'a>(frame: &Frame<'a>, dissection: &'a Dissection, layer: &Layer) -> &'a [u8] {
+pub(super) fn bytes_of<'a>(
+    frame: &Frame<'a>,
+    dissection: &'a Dissection,
+    layer: &Layer,
+) -> &'a [u8] {
     match layer.of {
         Bytes::Frame => frame.data,
         Bytes::Whole => dissection.whole.as_deref().unwrap_or_default(),
@@ -62,17 +66,7 @@ fn text(ui: &Ui, frame: &Frame<'_>, since: i64, dissection: &Dissection) -> io::
         frame.original_len
     ))?;
     for layer in &dissection.layers {
-        let level = layer.level;
-        ui.data(format_args!(
-            "  {} {} · {} ({} of 4 in TCP/IP) · {}: header {}, SDU {} bytes",
-            level.osi(),
-            level.osi_name(),
-            Escaped(layer.protocol.as_bytes()),
-            level.tcp_ip(),
-            level.pdu(),
-            layer.header.len(),
-            layer.sdu.len()
-        ))?;
+        ui.data(format_args!("  {}", title(layer)))?;
         let bytes = bytes_of(frame, dissection, layer);
         for field in &layer.fields {
             show(ui, field, bytes, 4)?;
@@ -84,8 +78,24 @@ fn text(ui: &Ui, frame: &Frame<'_>, since: i64, dissection: &Dissection) -> io::
     ui.data("")
 }
 
-fn show(ui: &Ui, field: &Field, bytes: &[u8], indent: usize) -> io::Result<()> {
-    let mut line = format!("{:indent$}{}", "", field.name);
+/// What a layer is, in a line.
+pub(super) fn title(layer: &Layer) -> String {
+    let level = layer.level;
+    format!(
+        "{} {} · {} ({} of 4 in TCP/IP) · {}: header {}, SDU {} bytes",
+        level.osi(),
+        level.osi_name(),
+        Escaped(layer.protocol.as_bytes()),
+        level.tcp_ip(),
+        level.pdu(),
+        layer.header.len(),
+        layer.sdu.len()
+    )
+}
+
+/// A field with its value and what that means.
+pub(super) fn told(field: &Field) -> String {
+    let mut line = field.name.to_owned();
     let value = field.value.to_string();
     if !value.is_empty() {
         let shown: String = value.chars().take(100).collect();
@@ -95,21 +105,21 @@ fn show(ui: &Ui, field: &Field, bytes: &[u8], indent: usize) -> io::Result<()> {
     if let Some(meaning) = &field.meaning {
         let _ = write!(line, " ({})", Escaped(meaning.as_bytes()));
     }
+    line
+}
+
+fn show(ui: &Ui, field: &Field, bytes: &[u8], indent: usize) -> io::Result<()> {
+    let mut line = format!("{:indent$}{}", "", told(field));
     let hex = hex(bytes, &field.bytes);
     // A group's bytes are those of its parts.
     if !hex.is_empty() && field.value != Value::Parts && !matches!(field.value, Value::Opaque(_)) {
         line = format!("{line:<60} {hex}");
     }
     ui.data(line)?;
-    let parts = field.parts.iter();
-    parts.clone().try_for_each(|part| {
+    field.parts.iter().try_for_each(|part| {
         if part.bytes == field.bytes && field.value != Value::Parts {
             // Bits of it: the bytes were shown.
-            let mut line = format!("{:1$}{2}: {3}", "", indent + 2, part.name, part.value);
-            if let Some(meaning) = &part.meaning {
-                let _ = write!(line, " ({})", Escaped(meaning.as_bytes()));
-            }
-            return ui.data(line);
+            return ui.data(format_args!("{:1$}{2}", "", indent + 2, told(part)));
         }
         show(ui, part, bytes, indent + 2)
     })

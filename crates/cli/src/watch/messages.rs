@@ -41,7 +41,7 @@ pub(super) fn run(
     let written = if args.how.json {
         objects(ui, &messages)
     } else {
-        text(ui, &trace, &messages)
+        text(&trace, &messages, |line, _| ui.data(line))
     };
     after_data(written, Exit::Done)?;
     result.map_err(input::failure)?;
@@ -52,7 +52,12 @@ pub(super) fn run(
     })
 }
 
-fn text(ui: &Ui, trace: &Trace, messages: &Messages) -> io::Result<()> {
+/// The messages, for a person: lines, and the frame that each is about.
+pub(super) fn text(
+    trace: &Trace,
+    messages: &Messages,
+    mut line: impl FnMut(String, Option<u64>) -> io::Result<()>,
+) -> io::Result<()> {
     let sides = [
         (
             Direction::ToServer,
@@ -75,22 +80,22 @@ fn text(ui: &Ui, trace: &Trace, messages: &Messages) -> io::Result<()> {
         if counts.segments == 0 && counts.messages == 0 && failures.is_empty() {
             continue;
         }
-        ui.data(format_args!("{from} -> {to}: {}", summary(counts)))?;
+        line(format!("{from} -> {to}: {}", summary(counts)), None)?;
         for (what, causes) in [
             ("glued", &counts.glue_causes),
             ("cut", &counts.split_causes),
         ] {
             if !causes.is_empty() {
-                ui.data(format_args!("  {what}: {}", causes_text(causes)))?;
+                line(format!("  {what}: {}", causes_text(causes)), None)?;
             }
         }
         let own = messages.messages.iter();
         let mut told = HashSet::new();
         for message in own.filter(|message| message.direction == direction) {
-            message_text(ui, message, &mut told)?;
+            message_text(message, &mut told, &mut line)?;
         }
         for lost in failures {
-            ui.data(format_args!("  at {}: {}", lost.offset, lost.what))?;
+            line(format!("  at {}: {}", lost.offset, lost.what), None)?;
         }
     }
     Ok(())
@@ -147,9 +152,9 @@ fn shape(shape: Shape) -> &'static str {
 
 /// A message, and why it shares segments or is cut; what was `told` of a segment is not told again.
 fn message_text<'a>(
-    ui: &Ui,
     message: &'a Message,
     told: &mut HashSet<(&'static str, &'a str)>,
+    line: &mut impl FnMut(String, Option<u64>) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut frames: Vec<String> = message
         .carriers
@@ -167,7 +172,7 @@ fn message_text<'a>(
     } else {
         ""
     };
-    ui.data(format_args!(
+    let account = format!(
         "  #{:<5} {}..{}  {} bytes  {}  frames {}  \"{}\"{dots}",
         message.number,
         message.begin,
@@ -176,18 +181,17 @@ fn message_text<'a>(
         shape(message.shape),
         frames.join(" "),
         Escaped(preview)
-    ))?;
+    );
+    line(account, message.carriers.first().map(|c| c.frame))?;
     for (what, evidence) in [("glued", &message.glued), ("cut", &message.split)] {
         for found in evidence {
             if !told.insert((what, found.because.as_str())) {
                 continue;
             }
-            ui.data(format_args!(
-                "         {what} in frame {}: {}: {}",
-                found.frame,
-                words(found.cause),
-                found.because
-            ))?;
+            let (frame, cause) = (found.frame, words(found.cause));
+            let because = &found.because;
+            let account = format!("         {what} in frame {frame}: {cause}: {because}");
+            line(account, Some(frame))?;
         }
     }
     Ok(())

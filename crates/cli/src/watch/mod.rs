@@ -27,7 +27,7 @@ pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
     if args.wants_terminal() && io::stdout().is_terminal() && io::stdin().is_terminal() {
         return tui::run(ui, args);
     }
-    let mut input = input::open(args)?;
+    let mut input = input::open(args, None)?;
     let result = show(ui, args, &mut input);
     input.finish(ui)?;
     result

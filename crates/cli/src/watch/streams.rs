@@ -2,7 +2,9 @@
 
 use std::io;
 
-use packhorse_watch::stream::{Conversation, Direction, How, Protocol, Rtt, Streams, Traffic};
+use packhorse_watch::stream::{
+    Conversation, Direction, How, Protocol, Rtt, StreamId, Streams, Traffic,
+};
 use packhorse_watch::{Limits, Packets, Source};
 use serde::Serialize;
 
@@ -47,17 +49,14 @@ pub(super) fn run(ui: &Ui, args: &Watch, source: &mut dyn Source) -> Result<Exit
 }
 
 /// A conversation, for a person.
-fn text(
+pub(super) fn text(
     conversation: &Conversation,
     mut line: impl FnMut(String) -> io::Result<()>,
 ) -> io::Result<()> {
     let Conversation {
         id, client, server, ..
     } = conversation;
-    let name = match id.protocol {
-        Protocol::Tcp => format!("tcp:{}", id.number),
-        Protocol::Udp => id.to_string(),
-    };
+    let name = name(*id);
     let time = seconds(conversation.last.since(conversation.first));
     let mut head = format!("{name}  {client} -> {server}  {time}");
     if let Some(rtt) = conversation.handshake_rtt {
@@ -78,6 +77,14 @@ fn text(
         }
     }
     Ok(())
+}
+
+/// The name of a conversation, with its protocol.
+pub(super) fn name(id: StreamId) -> String {
+    match id.protocol {
+        Protocol::Tcp => format!("tcp:{}", id.number),
+        Protocol::Udp => id.to_string(),
+    }
 }
 
 fn summary(traffic: &Traffic) -> String {
@@ -134,14 +141,14 @@ fn troubles(traffic: &Traffic) -> Vec<String> {
     told
 }
 
-fn how(how: How) -> &'static str {
+pub(super) fn how(how: How) -> &'static str {
     match how {
         How::Fin => "closed",
         How::Reset => "reset",
     }
 }
 
-fn who(by: Direction) -> &'static str {
+pub(super) fn who(by: Direction) -> &'static str {
     match by {
         Direction::ToServer => "client",
         Direction::ToClient => "server",

@@ -56,6 +56,8 @@ pub struct Frame<'a> {
     pub original_len: u32,
     /// Where its record begins: bytes from the beginning of the capture, after decompression. 0 when live.
     pub offset: u64,
+    /// Where its data begin, counted likewise. 0 when live.
+    pub data_offset: u64,
     /// What was kept of it.
     pub data: &'a [u8],
 }

@@ -96,6 +96,11 @@ impl Reader {
         })
     }
 
+    /// What the capture is compressed with. `None`: offsets are those of the file.
+    pub fn compression(&self) -> Option<&'static str> {
+        self.compression
+    }
+
     /// The next frame in the bytes that are read ahead.
     fn next_record(&mut self) -> Result<Option<Record>, Error> {
         loop {
@@ -155,6 +160,7 @@ impl Source for Reader {
             }
         };
         self.frames += 1;
+        let data_offset = self.offset + record.data.start as u64;
         let data = self.ahead.bytes().get(record.data).unwrap_or_default();
         let captured = u32::try_from(data.len()).unwrap_or(u32::MAX);
         Ok(Some(Frame {
@@ -164,6 +170,7 @@ impl Source for Reader {
             link: record.link,
             original_len: record.original_len.max(captured),
             offset: self.offset,
+            data_offset,
             data,
         }))
     }

@@ -17,6 +17,8 @@ pub struct Line {
     pub text: String,
     /// How it is meant.
     pub tone: Tone,
+    /// The frame that it is about.
+    pub frame: Option<u64>,
 }
 
 /// How a line is meant: what its colour should say.
@@ -47,19 +49,19 @@ impl Ladder {
                 Step::Folded(fold) => {
                     let time = since(self.begin, fold.time);
                     let text = format!("{time}│{:^room$}│", fit(&fold.label(), room));
-                    lines.push(line(text, Tone::Faint));
+                    lines.push(line(text, Tone::Faint, Some(fold.first_frame)));
                 }
             }
         }
         if self.dropped > 0 {
             let text = format!("and {} segments more, which are not drawn", self.dropped);
-            lines.push(line(text, Tone::Faint));
+            lines.push(line(text, Tone::Faint, None));
         }
         lines
     }
 
     fn rung(&self, rung: &Rung, room: usize, lines: &mut Vec<Line>) {
-        let tone = tone(rung);
+        let (tone, frame) = (tone(rung), Some(rung.segment.frame));
         let time = since(self.begin, rung.segment.time);
         // Two strokes on either side, a point, and blanks about the label.
         let mut labels = wrapped(&rung.label, room - 7).into_iter();
@@ -69,7 +71,7 @@ impl Ladder {
             Direction::ToServer => format!("── {label} {}>", "─".repeat(strokes)),
             Direction::ToClient => format!("<{} {label} ──", "─".repeat(strokes)),
         };
-        lines.push(line(format!("{time}│{arrow}│"), tone));
+        lines.push(line(format!("{time}│{arrow}│"), tone, frame));
         let (blank, inner) = (" ".repeat(TIME), room - 3);
         let part = rung.part.iter();
         let beside = labels
@@ -80,13 +82,13 @@ impl Ladder {
                 Direction::ToServer => format!("{blank}│   {text:<inner$}│"),
                 Direction::ToClient => format!("{blank}│{text:>inner$}   │"),
             };
-            lines.push(line(text, tone));
+            lines.push(line(text, tone, frame));
         }
     }
 }
 
-fn line(text: String, tone: Tone) -> Line {
-    Line { text, tone }
+fn line(text: String, tone: Tone, frame: Option<u64>) -> Line {
+    Line { text, tone, frame }
 }
 
 fn title(ladder: &Ladder, room: usize) -> Line {
@@ -99,6 +101,7 @@ fn title(ladder: &Ladder, room: usize) -> Line {
     line(
         format!("{time}{client}{:between$}{server}", ""),
         Tone::Title,
+        None,
     )
 }
 

@@ -48,6 +48,7 @@ impl<W: Write> Writer<W> {
             link: LinkType::USER0,
             original_len: u32::try_from(self.record.len()).map_err(io::Error::other)?,
             offset: 0,
+            data_offset: 0,
             data: &self.record,
         })
     }

@@ -122,6 +122,7 @@ impl Source for Captured {
             link: kept.link,
             original_len: kept.original_len,
             offset: 0,
+            data_offset: 0,
             data: &kept.data,
         }))
     }

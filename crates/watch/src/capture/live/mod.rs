@@ -243,6 +243,7 @@ impl Source for Live {
             link: self.interface[0].link,
             original_len: len.max(captured),
             offset: 0,
+            data_offset: 0,
             data: &self.data,
         }))
     }

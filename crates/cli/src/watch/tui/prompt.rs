@@ -1,0 +1,63 @@
+//! A line that is typed at the bottom of the screen.
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// Characters of a line at most.
+const LONGEST: usize = 1000;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Filter,
+    Framing,
+    Search,
+}
+
+/// A line being typed.
+#[derive(Debug)]
+pub(super) struct Prompt {
+    pub(super) question: Question,
+    pub(super) text: String,
+}
+
+/// What a key did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Typed {
+    More,
+    Done,
+    GivenUp,
+}
+
+impl Prompt {
+    pub(super) fn new(question: Question, text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self { question, text }
+    }
+
+    pub(super) fn label(&self) -> &'static str {
+        match self.question {
+            Question::Filter => "filter (empty: all): ",
+            Question::Framing => "messages are framed by (line, u32be, varint …): ",
+            Question::Search => "search: ",
+        }
+    }
+
+    pub(super) fn key(&mut self, key: KeyEvent) -> Typed {
+        let control = key.modifiers.contains(KeyModifiers::CONTROL);
+        match key.code {
+            KeyCode::Enter => return Typed::Done,
+            KeyCode::Esc => return Typed::GivenUp,
+            KeyCode::Backspace => drop(self.text.pop()),
+            KeyCode::Char('u') if control => self.text.clear(),
+            KeyCode::Char('w') if control => {
+                let kept = self.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
+                self.text.truncate(kept);
+            }
+            KeyCode::Char(character) if !control && self.text.len() < LONGEST => {
+                self.text.push(character);
+            }
+            _ => {}
+        }
+        Typed::More
+    }
+}
