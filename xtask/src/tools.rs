@@ -31,6 +31,9 @@ pub(crate) const FOR_TESTS: &[DebianProgram] = &[
     debian("ip", "iproute2"),
     debian("nft", "nftables"),
     debian("tshark", "tshark"),
+    debian("tmux", "tmux"),
+    debian("pgrep", "procps"),
+    debian("zstd", "zstd"),
 ];
 
 /// What packhorse is compared with, and what measures both.

@@ -37,6 +37,16 @@ impl Terminal {
         }
     }
 
+    /// Lets every byte through as it comes, those of Ctrl-C too, until [`restore`](Self::restore).
+    pub(crate) fn pass_bytes(&self) {
+        if let Some((file, settings)) = &self.0 {
+            let mut settings = settings.clone();
+            settings.make_raw();
+            // Where that fails the terminal is gone.
+            let _ = tcsetattr(&**file, OptionalActions::Now, &settings);
+        }
+    }
+
     /// Makes them what they were.
     pub(crate) fn restore(&self) {
         if let Some((file, settings)) = &self.0 {

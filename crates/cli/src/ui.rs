@@ -90,6 +90,11 @@ impl Ui {
         self.0.terminal
     }
 
+    /// Whether data may have colours.
+    pub(crate) fn has_colors(&self) -> bool {
+        self.streams().out.current_choice() != anstream::ColorChoice::Never
+    }
+
     /// A line of talk, unless quiet.
     pub(crate) fn say(&self, line: impl fmt::Display) {
         self.at(Volume::Normal, line);

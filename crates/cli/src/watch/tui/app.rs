@@ -6,10 +6,10 @@ use packhorse_frame::FrameSpec;
 use packhorse_watch::Filter;
 use packhorse_watch::ladder::Folding;
 use packhorse_watch::stream::StreamId;
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::conversations::StreamList;
 use super::detail::Detail;
+use super::keyboard::Key;
 use super::loader::{Loaded, State};
 use super::packets::{PacketList, Progress};
 use super::pages::Page;
@@ -99,16 +99,14 @@ impl App {
         let due = self.refreshed.is_none_or(|(frames, at)| {
             frames != loaded.frames && (over || at.elapsed() >= REFRESH)
         });
-        if due && self.view != View::Packets {
-            self.streams.refresh(&loaded.streams);
-            self.refreshed = Some((loaded.frames, Instant::now()));
+        if due && self.view == View::Streams {
+            self.refresh_streams(loaded);
         }
         self.packets.is_working(&loaded.store)
     }
 
-    pub(super) fn key(&mut self, key: KeyEvent, loaded: &Loaded) -> Next {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        if control && key.code == KeyCode::Char('c') {
+    pub(super) fn key(&mut self, key: Key, loaded: &Loaded) -> Next {
+        if key == Key::Ctrl('c') {
             return Next::Quit;
         }
         if let Some(prompt) = &mut self.prompt {
@@ -120,23 +118,28 @@ impl App {
             return Next::GoOn;
         }
         self.note = None;
-        if std::mem::take(&mut self.help) || control {
+        if std::mem::take(&mut self.help) {
             return Next::GoOn;
         }
-        match key.code {
-            KeyCode::Char('q') => return Next::Quit,
-            KeyCode::Char('?') => self.help = true,
-            KeyCode::Char('1') => self.view = View::Packets,
-            KeyCode::Char('2') => self.go(View::Streams, loaded),
-            KeyCode::Char('3') => self.go(View::Ladder, loaded),
-            KeyCode::Char('4') => self.go(View::Messages, loaded),
-            KeyCode::Char('/') => self.prompt = Some(Prompt::new(Question::Search, "")),
-            KeyCode::Char('n') => self.search(true, loaded),
-            KeyCode::Char('N') => self.search(false, loaded),
-            KeyCode::Esc => drop(self.packets.stop_searching()),
-            code => self.own_key(code, loaded),
+        match key {
+            Key::Char('q') => return Next::Quit,
+            Key::Char('?') => self.help = true,
+            Key::Char('1') => self.view = View::Packets,
+            Key::Char('2') => self.go(View::Streams, loaded),
+            Key::Char('3') => self.go(View::Ladder, loaded),
+            Key::Char('4') => self.go(View::Messages, loaded),
+            Key::Char('/') => self.prompt = Some(Prompt::new(Question::Search, "")),
+            Key::Char('n') => self.search(true, loaded),
+            Key::Char('N') => self.search(false, loaded),
+            Key::Esc => drop(self.packets.stop_searching()),
+            key => self.own_key(key, loaded),
         }
         Next::GoOn
+    }
+
+    fn refresh_streams(&mut self, loaded: &Loaded) {
+        self.streams.refresh(&loaded.streams);
+        self.refreshed = Some((loaded.frames, Instant::now()));
     }
 
     /// Another view; what was selected is what it shows.
@@ -151,6 +154,12 @@ impl App {
         };
         self.stream = selected.or(self.stream);
         self.view = view;
+        if view == View::Streams {
+            self.refresh_streams(loaded);
+            if let Some(id) = self.stream {
+                self.streams.select(id);
+            }
+        }
         if self.stream.is_none() && view != View::Streams {
             self.note = Some("choose a stream first: 2 lists them".to_owned());
         }
@@ -160,58 +169,58 @@ impl App {
     }
 
     /// Keys of the view.
-    fn own_key(&mut self, key: KeyCode, loaded: &Loaded) {
+    fn own_key(&mut self, key: Key, loaded: &Loaded) {
         match self.view {
             View::Packets => self.packets_key(key, loaded),
             View::Streams => match key {
-                KeyCode::Enter => self.go(View::Ladder, loaded),
-                KeyCode::Char('p') => self.packets_of_stream(loaded),
+                Key::Enter => self.go(View::Ladder, loaded),
+                Key::Char('p') => self.packets_of_stream(loaded),
                 key => drop(self.streams.key(key)),
             },
             View::Ladder | View::Messages => self.page_key(key, loaded),
         }
     }
 
-    fn packets_key(&mut self, key: KeyCode, loaded: &Loaded) {
+    fn packets_key(&mut self, key: Key, loaded: &Loaded) {
         match (key, self.pane) {
-            (KeyCode::Tab, pane) => {
+            (Key::Tab, pane) => {
                 self.pane = match pane {
                     Pane::List => Pane::Layers,
                     Pane::Layers => Pane::Bytes,
                     Pane::Bytes => Pane::List,
                 }
             }
-            (KeyCode::BackTab, pane) => {
+            (Key::BackTab, pane) => {
                 self.pane = match pane {
                     Pane::List => Pane::Bytes,
                     Pane::Layers => Pane::List,
                     Pane::Bytes => Pane::Layers,
                 }
             }
-            (KeyCode::Char('f'), _) => {
+            (Key::Char('f'), _) => {
                 let text = self.packets.filter_text();
                 self.prompt = Some(Prompt::new(Question::Filter, text));
             }
-            (KeyCode::Char('s'), _) => self.go(View::Ladder, loaded),
-            (KeyCode::Enter, Pane::List) => self.pane = Pane::Layers,
+            (Key::Char('s'), _) => self.go(View::Ladder, loaded),
+            (Key::Enter, Pane::List) => self.pane = Pane::Layers,
             (key, Pane::List) => drop(self.packets.key(key, &loaded.store)),
             (key, Pane::Layers) => drop(self.detail.tree_key(key)),
             (key, Pane::Bytes) => drop(self.detail.bytes_key(key)),
         }
     }
 
-    fn page_key(&mut self, key: KeyCode, loaded: &Loaded) {
+    fn page_key(&mut self, key: Key, loaded: &Loaded) {
         match key {
-            KeyCode::Char('u') if self.view == View::Ladder => {
+            Key::Char('u') if self.view == View::Ladder => {
                 self.folding = match self.folding {
                     Folding::Fold => Folding::Unfold,
                     Folding::Unfold => Folding::Fold,
                 }
             }
-            KeyCode::Char('f') if self.view == View::Messages => {
+            Key::Char('f') if self.view == View::Messages => {
                 self.prompt = Some(Prompt::new(Question::Framing, ""));
             }
-            KeyCode::Enter => {
+            Key::Enter => {
                 let Some(frame) = self.page.frame() else {
                     return;
                 };

@@ -2,13 +2,13 @@
 
 use packhorse_watch::stream::{Conversation, How, Protocol, StreamId, Streams};
 use ratatui::Frame as Drawing;
-use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Borders, Paragraph, Wrap};
 
 use super::cursor::Cursor;
+use super::keyboard::Key;
 use super::packets::selected;
 use crate::units::bytes;
 use crate::watch::streams;
@@ -29,9 +29,14 @@ impl StreamList {
         let selected = self.selected();
         self.conversations = streams.conversations().into_iter().cloned().collect();
         if let Some(id) = selected {
-            let before = |conversation: &Conversation| conversation.id < id;
-            self.cursor.selected = self.conversations.partition_point(before);
+            self.select(id);
         }
+    }
+
+    /// Selects a stream.
+    pub(super) fn select(&mut self, id: StreamId) {
+        let before = |conversation: &Conversation| conversation.id < id;
+        self.cursor.selected = self.conversations.partition_point(before);
     }
 
     /// The selected stream.
@@ -53,7 +58,7 @@ impl StreamList {
         Some(format!("{protocol} and {a} and {b}"))
     }
 
-    pub(super) fn key(&mut self, key: KeyCode) -> bool {
+    pub(super) fn key(&mut self, key: Key) -> bool {
         self.cursor.key(key, self.conversations.len())
     }
 
@@ -127,7 +132,7 @@ fn row(conversation: &Conversation) -> String {
         again => format!("{again} again"),
     };
     format!(
-        "{name:<7} {ends:<38} {:>7} {:>8} {again} {ended}",
+        "{name:<7} {ends:<36} {:>7} {:>8} {again} {ended}",
         there.packets + back.packets,
         bytes(there.payload + back.payload),
     )

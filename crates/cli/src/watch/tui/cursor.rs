@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ratatui::crossterm::event::KeyCode;
+use super::keyboard::Key;
 
 /// A place in a list that is longer than its pane.
 #[derive(Debug, Default)]
@@ -39,13 +39,13 @@ impl Cursor {
     }
 
     /// Moves by a key, down or to the side. `false`: it is not one that moves.
-    pub(super) fn key(&mut self, key: KeyCode, len: usize) -> bool {
+    pub(super) fn key(&mut self, key: Key, len: usize) -> bool {
         match key {
-            KeyCode::Left | KeyCode::Char('h') => {
+            Key::Left | Key::Char('h') => {
                 self.shift = self.shift.saturating_sub(SHIFT);
                 return true;
             }
-            KeyCode::Right | KeyCode::Char('l') => {
+            Key::Right | Key::Char('l') => {
                 self.shift = (self.shift + SHIFT).min(FARTHEST);
                 return true;
             }
@@ -54,12 +54,12 @@ impl Cursor {
         let last = len.saturating_sub(1);
         let page = self.height.saturating_sub(1).max(1);
         self.selected = match key {
-            KeyCode::Up | KeyCode::Char('k') => self.selected.saturating_sub(1),
-            KeyCode::Down | KeyCode::Char('j') => self.selected + 1,
-            KeyCode::PageUp => self.selected.saturating_sub(page),
-            KeyCode::PageDown | KeyCode::Char(' ') => self.selected + page,
-            KeyCode::Home | KeyCode::Char('g') => 0,
-            KeyCode::End | KeyCode::Char('G') => last,
+            Key::Up | Key::Char('k') => self.selected.saturating_sub(1),
+            Key::Down | Key::Char('j') => self.selected + 1,
+            Key::PageUp => self.selected.saturating_sub(page),
+            Key::PageDown | Key::Char(' ') => self.selected + page,
+            Key::Home | Key::Char('g') => 0,
+            Key::End | Key::Char('G') => last,
             _ => return false,
         }
         .min(last);
@@ -91,14 +91,14 @@ mod tests {
     fn keys_stop_at_both_ends() {
         let mut cursor = Cursor::default();
         cursor.window(3, 2);
-        assert!(cursor.key(KeyCode::Up, 3));
+        assert!(cursor.key(Key::Up, 3));
         assert_eq!(cursor.selected, 0);
-        assert!(cursor.key(KeyCode::PageDown, 3) && cursor.key(KeyCode::Down, 3));
+        assert!(cursor.key(Key::PageDown, 3) && cursor.key(Key::Down, 3));
         assert_eq!(cursor.selected, 2);
-        assert!(cursor.key(KeyCode::Down, 3));
+        assert!(cursor.key(Key::Down, 3));
         assert_eq!(cursor.selected, 2);
-        assert!(!cursor.key(KeyCode::Enter, 3));
-        assert!(cursor.key(KeyCode::End, 0));
+        assert!(!cursor.key(Key::Enter, 3));
+        assert!(cursor.key(Key::End, 0));
         assert_eq!(cursor.selected, 0);
     }
 }

@@ -7,13 +7,13 @@ use packhorse_transfer::Escaped;
 use packhorse_watch::Limits;
 use packhorse_watch::dissect::{Bytes, Context, Dissection, Field, Layer, dissect};
 use ratatui::Frame as Drawing;
-use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::cursor::Cursor;
+use super::keyboard::Key;
 use super::packets::selected;
 use super::store::{Entry, Store};
 use crate::watch::layers;
@@ -94,12 +94,9 @@ impl Detail {
     }
 
     /// Moves in the tree, opens and closes.
-    pub(super) fn tree_key(&mut self, key: KeyCode) -> bool {
+    pub(super) fn tree_key(&mut self, key: Key) -> bool {
         let rows = self.rows();
-        let sideways = matches!(
-            key,
-            KeyCode::Left | KeyCode::Right | KeyCode::Char('h' | 'l')
-        );
+        let sideways = matches!(key, Key::Left | Key::Right | Key::Char('h' | 'l'));
         if !sideways && self.tree.key(key, rows.len()) {
             return true;
         }
@@ -112,9 +109,9 @@ impl Detail {
         let next = rows.get(at + 1);
         let open = rows.get(at).is_some_and(|row| row.text.starts_with('▾')) && next.is_some();
         let toggle = match key {
-            KeyCode::Enter => true,
-            KeyCode::Left | KeyCode::Char('h') => open,
-            KeyCode::Right | KeyCode::Char('l') => !open,
+            Key::Enter => true,
+            Key::Left | Key::Char('h') => open,
+            Key::Right | Key::Char('l') => !open,
             _ => return false,
         };
         if toggle {
@@ -127,7 +124,7 @@ impl Detail {
     }
 
     /// Moves in the bytes.
-    pub(super) fn bytes_key(&mut self, key: KeyCode) -> bool {
+    pub(super) fn bytes_key(&mut self, key: Key) -> bool {
         self.bytes.key(key, self.data.len().div_ceil(PER_ROW))
     }
 

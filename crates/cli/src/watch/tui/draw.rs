@@ -9,7 +9,7 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
 use super::app::{App, Pane, View};
 use super::detail::PER_ROW;
-use super::keys;
+use super::help;
 use super::loader::{Loaded, State};
 use super::pages::Subject;
 use crate::units::{count, counted};
@@ -156,7 +156,7 @@ fn told(app: &App, loaded: &Loaded) -> String {
 
 fn draw_bottom(drawing: &mut Drawing<'_>, app: &App, area: Rect) {
     let Some(prompt) = &app.prompt else {
-        drawing.render_widget(Paragraph::new(keys::line(app.view)), area);
+        drawing.render_widget(Paragraph::new(help::line(app.view)), area);
         return;
     };
     let shown = Escaped(prompt.text.as_bytes()).to_string();
@@ -173,7 +173,7 @@ fn draw_bottom(drawing: &mut Drawing<'_>, app: &App, area: Rect) {
 }
 
 fn draw_help(drawing: &mut Drawing<'_>, view: View, area: Rect) {
-    let lines = keys::help(view);
+    let lines = help::lines(view);
     let widest = lines
         .iter()
         .map(|line| line.chars().count())

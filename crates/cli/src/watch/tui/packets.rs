@@ -8,13 +8,13 @@ use packhorse_watch::packet::Packet;
 use packhorse_watch::stream::{Notes, StreamId};
 use packhorse_watch::{Filter, Limits, Packets};
 use ratatui::Frame as Drawing;
-use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::cursor::Cursor;
+use super::keyboard::Key;
 use super::store::{Entry, Store};
 use crate::watch::frames;
 
@@ -114,15 +114,15 @@ impl PacketList {
             .is_some_and(|e| e.number == number)
     }
 
-    pub(super) fn key(&mut self, key: KeyCode, store: &Store) -> bool {
+    pub(super) fn key(&mut self, key: Key, store: &Store) -> bool {
         self.cursor.selected = self.row_of(self.selected, store);
         let len = self.len(store);
         if !self.cursor.key(key, len) {
             return false;
         }
         self.follow = match key {
-            KeyCode::End | KeyCode::Char('G') => true,
-            KeyCode::Left | KeyCode::Right | KeyCode::Char('h' | 'l') => self.follow,
+            Key::End | Key::Char('G') => true,
+            Key::Left | Key::Right | Key::Char('h' | 'l') => self.follow,
             _ => false,
         };
         if let Some(id) = self.id_at(self.cursor.selected, store) {

@@ -8,13 +8,13 @@ use packhorse_watch::ladder::{Folding, Ladder, Tone};
 use packhorse_watch::messages::Collector;
 use packhorse_watch::stream::StreamId;
 use ratatui::Frame as Drawing;
-use ratatui::crossterm::event::KeyCode;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
 use ratatui::widgets::Paragraph;
 
 use super::cursor::Cursor;
+use super::keyboard::Key;
 use super::loader::Loaded;
 use super::packets::selected;
 use crate::watch::messages;
@@ -133,7 +133,7 @@ impl Page {
         self.lines.get(self.cursor.selected)?.frame
     }
 
-    pub(super) fn key(&mut self, key: KeyCode) -> bool {
+    pub(super) fn key(&mut self, key: Key) -> bool {
         self.cursor.key(key, self.lines.len())
     }
 

@@ -1,6 +1,6 @@
 //! A line that is typed at the bottom of the screen.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use super::keyboard::Key;
 
 /// Characters of a line at most.
 const LONGEST: usize = 1000;
@@ -42,20 +42,17 @@ impl Prompt {
         }
     }
 
-    pub(super) fn key(&mut self, key: KeyEvent) -> Typed {
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            KeyCode::Enter => return Typed::Done,
-            KeyCode::Esc => return Typed::GivenUp,
-            KeyCode::Backspace => drop(self.text.pop()),
-            KeyCode::Char('u') if control => self.text.clear(),
-            KeyCode::Char('w') if control => {
+    pub(super) fn key(&mut self, key: Key) -> Typed {
+        match key {
+            Key::Enter => return Typed::Done,
+            Key::Esc => return Typed::GivenUp,
+            Key::Backspace => drop(self.text.pop()),
+            Key::Ctrl('u') => self.text.clear(),
+            Key::Ctrl('w') => {
                 let kept = self.text.trim_end().rfind(' ').map_or(0, |at| at + 1);
                 self.text.truncate(kept);
             }
-            KeyCode::Char(character) if !control && self.text.len() < LONGEST => {
-                self.text.push(character);
-            }
+            Key::Char(character) if self.text.len() < LONGEST => self.text.push(character),
             _ => {}
         }
         Typed::More

@@ -56,7 +56,7 @@ pub(super) fn line(view: View) -> &'static str {
 }
 
 /// The help, a key a line.
-pub(super) fn help(view: View) -> Vec<String> {
+pub(super) fn lines(view: View) -> Vec<String> {
     let own = own(view).iter().chain(&ALWAYS);
     own.map(|(keys, what)| format!(" {keys:<16} {what}"))
         .collect()
