@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{Ipv6ExtensionSlice, LaxIpSlice};
+use etherparse::LaxIpSlice;
 
 use crate::Frame;
 use crate::link::network;
@@ -157,19 +157,7 @@ impl<'a> Packet<'a> {
             }
             LaxIpSlice::Ipv6(ip) => {
                 let extensions = ip.extensions();
-                let fragment = extensions.clone().into_iter().find_map(|extension| {
-                    let Ipv6ExtensionSlice::Fragment(fragment) = extension else {
-                        return None;
-                    };
-                    fragment.is_fragmenting_payload().then(|| Fragment {
-                        identification: fragment.identification(),
-                        offset: u32::from(fragment.fragment_offset().value()) * 8,
-                        more: fragment.more_fragments(),
-                        protocol: 0,
-                        payload_len: 0,
-                        payload: &[],
-                    })
-                });
+                let fragment = fragment_header(ip.header().next_header().0, extensions.slice());
                 // 0: a jumbogram (RFC 2675), or left to the network card.
                 let claimed = Some(u32::from(ip.header().payload_length()))
                     .filter(|len| *len > 0)
@@ -228,6 +216,37 @@ impl<'a> Packet<'a> {
             return None;
         }
         Self::parse_ip(payload.get(8..)?, u32::MAX)
+    }
+}
+
+/// What the fragment header of an IPv6 packet says, where it is only a piece of one: extension headers from the one
+/// with this number on (RFC 8200 §4). They are walked here because etherparse 0.21 goes through those of a cut packet
+/// without looking how many bytes there are.
+fn fragment_header<'a>(mut number: u8, mut headers: &[u8]) -> Option<Fragment<'a>> {
+    loop {
+        let [next, len, ..] = *headers.first_chunk::<8>()?;
+        let header_len = match number {
+            // Hop by hop, routing, destination options, mobility, HIP, Shim6.
+            0 | 43 | 60 | 135 | 139 | 140 => (usize::from(len) + 1) * 8,
+            // Authentication (RFC 4302 §2.2).
+            51 => (usize::from(len) + 2) * 4,
+            44 => {
+                let [_, _, high, low, identification @ ..] = *headers.first_chunk::<8>()?;
+                let word = u16::from_be_bytes([high, low]);
+                let (offset, more) = (u32::from(word & !7), word & 1 != 0);
+                return (offset > 0 || more).then(|| Fragment {
+                    identification: u32::from_be_bytes(identification),
+                    offset,
+                    more,
+                    protocol: 0,
+                    payload_len: 0,
+                    payload: &[],
+                });
+            }
+            _ => return None,
+        };
+        headers = headers.get(header_len..)?;
+        number = next;
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io::{self, BufWriter, Stdout, Write as _};
 use std::panic;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ratatui::Terminal as Drawn;
 use ratatui::backend::TermionBackend;
@@ -15,27 +17,37 @@ use crate::terminal::Terminal;
 /// and when something panics.
 pub(super) struct Screen {
     drawn: Drawn<TermionBackend<BufWriter<Stdout>>>,
-    terminal: Terminal,
+    taken: Taken,
     colors: bool,
+}
+
+/// The terminal as it was. It is given back once: another time would take the cursor to where it was before.
+#[derive(Clone)]
+struct Taken {
+    terminal: Terminal,
+    given_back: Arc<AtomicBool>,
 }
 
 impl Screen {
     /// Takes the terminal over.
     pub(super) fn open(colors: bool) -> io::Result<Self> {
-        let terminal = Terminal::remember();
+        let taken = Taken {
+            terminal: Terminal::remember(),
+            given_back: Arc::default(),
+        };
         let before = panic::take_hook();
-        let remembered = terminal.clone();
+        let remembered = taken.clone();
         panic::set_hook(Box::new(move |what| {
-            give_back(&remembered);
+            remembered.give_back();
             before(what);
         }));
         let backend = TermionBackend::new(BufWriter::new(io::stdout()));
         let screen = Self {
             drawn: Drawn::new(backend)?,
-            terminal,
+            taken,
             colors,
         };
-        screen.terminal.pass_bytes();
+        screen.taken.terminal.pass_bytes();
         write!(io::stdout(), "{ToAlternateScreen}{}", cursor::Hide)?;
         io::stdout().flush()?;
         Ok(screen)
@@ -64,13 +76,18 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        give_back(&self.terminal);
+        self.taken.give_back();
     }
 }
 
-fn give_back(terminal: &Terminal) {
-    // Where that fails the terminal is gone.
-    let _ = write!(io::stdout(), "{}{ToMainScreen}", cursor::Show);
-    let _ = io::stdout().flush();
-    terminal.restore();
+impl Taken {
+    fn give_back(&self) {
+        if self.given_back.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        // Where that fails the terminal is gone.
+        let _ = write!(io::stdout(), "{}{ToMainScreen}", cursor::Show);
+        let _ = io::stdout().flush();
+        self.terminal.restore();
+    }
 }
