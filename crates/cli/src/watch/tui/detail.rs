@@ -125,7 +125,7 @@ impl Detail {
 
     /// Moves in the bytes.
     pub(super) fn bytes_key(&mut self, key: Key) -> bool {
-        self.bytes.key(key, self.data.len().div_ceil(PER_ROW))
+        self.bytes.key(key, self.data.len().div_ceil(ROW))
     }
 
     pub(super) fn draw_tree(&mut self, drawing: &mut Drawing<'_>, area: Rect, focus: bool) {
@@ -160,15 +160,15 @@ impl Detail {
         };
         let marks = marked.map(|row| row.bytes.clone()).unwrap_or_default();
         if !focus {
-            self.bytes.selected = marks.start / PER_ROW;
+            self.bytes.selected = marks.start / ROW;
         }
         let window = self
             .bytes
-            .window(data.len().div_ceil(PER_ROW), usize::from(area.height));
+            .window(data.len().div_ceil(ROW), usize::from(area.height));
         let lines = window.map(|row| {
-            let from = row * PER_ROW;
+            let from = row * ROW;
             let bytes = data
-                .get(from..data.len().min(from + PER_ROW))
+                .get(from..data.len().min(from + ROW))
                 .unwrap_or_default();
             hex_row(from, bytes, &marks)
         });
@@ -201,7 +201,9 @@ fn fields(from: &[Field], of: Bytes, indent: usize, rows: &mut Vec<Row>) {
 }
 
 /// Bytes of a row: with offset, digits and text they fit beside the tree on a screen of 80 columns.
-pub(super) const PER_ROW: usize = 8;
+pub(super) const PER_ROW: u16 = 8;
+
+const ROW: usize = PER_ROW as usize;
 
 fn hex_row(from: usize, bytes: &[u8], marks: &Range<usize>) -> Line<'static> {
     let marked = Style::new()
@@ -219,7 +221,7 @@ fn hex_row(from: usize, bytes: &[u8], marks: &Range<usize>) -> Line<'static> {
         spans.push(Span::raw(" "));
         spans.push(Span::styled(format!("{byte:02x}"), style(index)));
     }
-    spans.push(Span::raw(" ".repeat(3 * (PER_ROW - bytes.len()) + 1)));
+    spans.push(Span::raw(" ".repeat(3 * (ROW - bytes.len()) + 1)));
     for (index, byte) in bytes.iter().enumerate() {
         let shown = match byte {
             b' '..=b'~' => char::from(*byte).to_string(),

@@ -16,7 +16,7 @@ use crate::units::{count, counted};
 use crate::watch::streams;
 
 /// Columns of the bytes: offset, digits, text, and the border.
-const BYTES: u16 = 5 + 4 * PER_ROW as u16 + 2;
+const BYTES: u16 = 5 + 4 * PER_ROW + 2;
 
 const BOLD: Style = Style::new().add_modifier(Modifier::BOLD);
 const REVERSED: Style = Style::new().add_modifier(Modifier::REVERSED);

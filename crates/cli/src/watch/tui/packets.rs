@@ -246,8 +246,8 @@ impl PacketList {
             let frame = store.frame(entry, &mut self.data);
             let since = frames::seconds(entry.time.since(store.begin()));
             let dissection = dissect(&frame, &mut Context::new(&Limits::default()));
-            let known = dissection.layers.iter().rev().map(|layer| layer.protocol);
-            let name = known.filter(|name| *name != "data").next().unwrap_or("");
+            let mut known = dissection.layers.iter().rev().map(|layer| layer.protocol);
+            let name = known.find(|name| *name != "data").unwrap_or("");
             let told = told(&frame);
             let told = self.cursor.shifted(&told);
             let text = format!("{:>6} {since:>11} {name:<8.8} {told}", entry.number);
