@@ -205,6 +205,14 @@ impl<'a> Judge<'a> {
             .iter()
             .rev()
             .find(|s| s.direction != segment.direction)?;
+        // A close sends what waits, in one segment with FIN.
+        if segment.flags.contains(Flags::FIN) && ack.acknowledged < before.end() {
+            let because = format!(
+                "it left with FIN, while the {} bytes of frame {} were not acknowledged: the close sent what waited",
+                before.len, before.frame
+            );
+            return Some((Cause::Nagle, because));
+        }
         let waited = ack.time.since(before.time);
         let prompt = segment.time.since(ack.time);
         let covers = ack.acknowledged >= before.end() && before.end() == segment.offset;
