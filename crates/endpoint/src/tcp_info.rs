@@ -104,7 +104,8 @@ pub struct TcpInfo {
     pub path_mtu: u32,
     /// Bytes handed to the kernel and not acknowledged yet. Of a listening socket: its backlog.
     pub send_queue: u32,
-    /// Bytes received and not read yet. Of a listening socket: connections waiting to be accepted.
+    /// Bytes received and not read yet. Of a listening socket: connections waiting to be accepted. Linux looks at the
+    /// queues a moment before all else, so what comes in between counts in `bytes_received` alone.
     pub receive_queue: u32,
     /// Bytes handed to the kernel and not sent for the first time yet.
     pub not_sent: Option<u32>,

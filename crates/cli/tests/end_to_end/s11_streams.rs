@@ -12,3 +12,7 @@ scenarios! { "s11.py" with "tshark":
     s11_frames_that_were_cut_count_for_what_they_were,
     s11_no_such_stream_is_said,
 }
+
+scenarios! { "network.py" with "nft":
+    network_what_is_captured_there_is_what_tshark_has,
+}

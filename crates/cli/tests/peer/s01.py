@@ -114,7 +114,12 @@ FIELDS = [
     ("TLS", "record/handshake/extension/alpn", "tls.handshake.extensions_alpn_str"),
     ("TLS", "record/handshake/extension/supported_version", "tls.handshake.extensions.supported_version"),
 ]
-OPAQUE = "tls.record.opaque_type"
+# What has a name of its own there, by where it stands: the outer type of a record of TLS 1.3, and neighbours' answers.
+ALSO = {
+    "tls.record.opaque_type": "tls.record.content_type",
+    "icmpv6.nd.na.target_address": "icmpv6.nd.ns.target_address",
+    "icmpv6.opt.target_linkaddr": "icmpv6.opt.src_linkaddr",
+}
 
 
 def seeded():
@@ -150,7 +155,7 @@ def plain(value):
 
 
 def by_tshark(path):
-    names = sorted({name for _, _, name in FIELDS} | {OPAQUE})
+    names = sorted({name for _, _, name in FIELDS} | set(ALSO))
     command = ["tshark", "-n", "-r", path, "-T", "fields", "-E", "separator=|", "-E", "aggregator=;"]
     command += ["-o", "tcp.desegment_tcp_streams:FALSE", "-o", "http.desegment_headers:FALSE",
                 "-o", "http.desegment_body:FALSE", "-o", "tls.desegment_ssl_records:FALSE"]
@@ -159,8 +164,8 @@ def by_tshark(path):
     for line in ended.stdout.decode().splitlines():
         frame = {name: [plain(value) for value in cell.split(";") if cell]
                  for name, cell in zip(names, line.split("|"))}
-        # The outer type of a record of TLS 1.3 has a name of its own there.
-        frame["tls.record.content_type"] += frame.pop(OPAQUE)
+        for name, merged in ALSO.items():
+            frame[merged] += frame.pop(name)
         # In units of eight bytes there, in bytes here.
         frame["ip.frag_offset"] = [8 * value for value in frame["ip.frag_offset"]]
         yield frame

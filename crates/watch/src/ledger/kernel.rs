@@ -25,7 +25,8 @@ pub struct Kernel {
     pub receive_window: Option<u32>,
     /// Bytes handed to the kernel and not acknowledged yet.
     pub send_queue: u32,
-    /// Bytes received and not read yet.
+    /// Bytes received and not read yet. Linux looks at this a moment before all else: what comes in between counts in
+    /// `bytes_received` alone.
     pub receive_queue: u32,
     /// Bytes of data sent, those sent again among them.
     pub bytes_sent: Option<u64>,
