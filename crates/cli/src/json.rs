@@ -10,7 +10,9 @@ use serde::Serialize;
 /// escapes, which every reader of JSON takes for the same characters.
 pub(crate) fn line(value: &impl Serialize) -> io::Result<String> {
     let text = serde_json::to_string(value)?;
-    if !text.contains(is_unsafe) {
+    // Most lines are plain ASCII, which is seen many bytes at a time.
+    let plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if text.bytes().fold(true, |all, byte| all & plain(byte)) || !text.contains(is_unsafe) {
         return Ok(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);

@@ -8,6 +8,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anstream::AutoStream;
+use anstream::adapter::strip_str;
 use anstyle::{AnsiColor, Style};
 use clap::ColorChoice;
 use indicatif::ProgressBar;
@@ -19,6 +20,9 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default();
 const STRONG: Style = Style::new().bold();
+
+/// Bytes of data that are gathered before they are written.
+const GATHERED: usize = 64 << 10;
 
 /// The one place where output goes; clones share it.
 #[derive(Clone)]
@@ -32,6 +36,10 @@ struct Shared {
 
 struct Streams {
     out: AutoStream<io::Stdout>,
+    /// Lines of data that wait to be written together; `None`: each is written at once.
+    gathered: Option<Vec<u8>>,
+    /// Why what was gathered could not be written, where nobody was told yet.
+    failed: Option<io::Error>,
     err: AutoStream<io::Stderr>,
     bottom: Bottom,
 }
@@ -75,6 +83,8 @@ impl Ui {
             terminal: io::stderr().is_terminal(),
             streams: Mutex::new(Streams {
                 out: AutoStream::new(io::stdout(), choice),
+                gathered: None,
+                failed: None,
                 err: AutoStream::new(io::stderr(), choice),
                 bottom: Bottom::Nothing,
             }),
@@ -141,7 +151,25 @@ impl Ui {
         if let Bottom::Editor(printer) = &mut streams.bottom {
             return printer.print(format!("{line}\n")).map_err(io::Error::other);
         }
-        writeln!(streams.out, "{line}")
+        let Some(gathered) = &streams.gathered else {
+            return writeln!(streams.out, "{line}");
+        };
+        let full = gathered.len() >= GATHERED;
+        streams.gather(&line.to_string());
+        if full { streams.flush() } else { Ok(()) }
+    }
+
+    /// From now on lines of data are written many at a time. For data that comes without a pause.
+    pub(crate) fn gather_data(&self) {
+        self.streams().gathered.get_or_insert_default();
+    }
+
+    /// Writes what was gathered.
+    ///
+    /// # Errors
+    /// As for [`data`](Self::data).
+    pub(crate) fn flush_data(&self) -> io::Result<()> {
+        self.streams().flush()
     }
 
     /// A line of data that names what comes behind it.
@@ -158,6 +186,7 @@ impl Ui {
     /// As for [`data`](Self::data).
     pub(crate) fn raw_data(&self, bytes: &[u8]) -> io::Result<()> {
         let mut streams = self.streams();
+        streams.flush()?;
         streams.out.as_inner().lock().write_all(bytes)?;
         streams.out.flush()
     }
@@ -191,7 +220,10 @@ impl Ui {
     }
 
     fn line(&self, line: &dyn fmt::Display) {
-        let Streams { err, bottom, .. } = &mut *self.streams();
+        let mut streams = self.streams();
+        // Somebody who reads both has them in their order.
+        streams.failed = streams.flush().err();
+        let Streams { err, bottom, .. } = &mut *streams;
         // Nobody to talk to is no reason to stop.
         match bottom {
             Bottom::Nothing => drop(writeln!(err, "{line}")),
@@ -205,5 +237,34 @@ impl Ui {
             .streams
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Streams {
+    fn gather(&mut self, line: &str) {
+        let Some(gathered) = &mut self.gathered else {
+            return;
+        };
+        let plain = self.out.current_choice() == anstream::ColorChoice::Never;
+        // Most lines have no styles to take off.
+        if plain && line.contains('\x1b') {
+            gathered.extend(strip_str(line).flat_map(str::bytes));
+        } else {
+            gathered.extend(line.as_bytes());
+        }
+        gathered.push(b'\n');
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let Some(gathered) = &mut self.gathered else {
+            return Ok(());
+        };
+        let written = self.out.as_inner().lock().write_all(gathered);
+        // What could not be written is not tried again.
+        gathered.clear();
+        written
     }
 }

@@ -34,7 +34,11 @@ impl fmt::Display for Escaped<'_> {
 /// Invisible or able to reorder, recolour or move: Unicode's Cc, Cf, Zl and Zp, the fillers that
 /// print as nothing, and the private and unassigned areas where no glyph can be expected.
 #[must_use]
+#[inline]
 pub fn is_unsafe(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
     character.is_control()
         || matches!(
             character,

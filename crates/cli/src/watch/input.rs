@@ -164,6 +164,12 @@ impl Recorder {
 }
 
 impl Input {
+    /// Whether the next frame may not be there yet: what was shown before should be seen meanwhile.
+    pub(super) fn waits(&self) -> bool {
+        let file = self.path.as_deref().and_then(|path| path.metadata().ok());
+        !file.is_some_and(|file| file.is_file())
+    }
+
     /// The file, where the bytes of a frame can be read from it again, at [`Frame::data_offset`].
     pub(super) fn reread(&self) -> Option<File> {
         let Kind::File(reader) = &self.kind else {

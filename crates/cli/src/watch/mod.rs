@@ -17,7 +17,7 @@ use std::io::{self, IsTerminal as _};
 use args::Watch;
 use packhorse_watch::Source;
 
-use crate::report::{Exit, Failure};
+use crate::report::{Exit, Failure, after_data};
 use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
@@ -28,9 +28,13 @@ pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
         return tui::run(ui, args);
     }
     let mut input = input::open(args, None)?;
+    if !input.waits() {
+        ui.gather_data();
+    }
     let result = show(ui, args, &mut input);
+    let written = after_data(ui.flush_data(), Exit::Done);
     input.finish(ui)?;
-    result
+    result.and_then(|exit| written.map(|_| exit))
 }
 
 fn show(ui: &Ui, args: &Watch, source: &mut dyn Source) -> Result<Exit, Failure> {

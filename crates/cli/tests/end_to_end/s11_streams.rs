@@ -11,6 +11,7 @@ scenarios! { "s11.py" with "tshark":
     s11_errors_quote_streams_that_count,
     s11_frames_that_were_cut_count_for_what_they_were,
     s11_no_such_stream_is_said,
+    s11_a_million_half_open_streams_stay_in_bounds,
 }
 
 scenarios! { "network.py" with "nft":

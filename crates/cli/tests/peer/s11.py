@@ -3,6 +3,7 @@
 import base64
 import random
 import shutil
+import struct
 from collections import Counter, defaultdict
 
 import segments
@@ -282,6 +283,25 @@ def frames_that_were_cut_count_for_what_they_were():
             segments.random_streams(whole, seed, steps=2000)
             subprocess.run(["editcap", "-s", "96", whole, cut], check=True)
             agrees(cut)
+
+
+def a_million_half_open_streams_stay_in_bounds():
+    """More SYNs from everywhere than conversations are kept: each is told once, and memory has its limit."""
+    count = (1 << 20) + 50_000
+    ends = ethernet(b"\x45" + bytes(19))[:14]
+    with directory() as room:
+        path = f"{room}/syns.pcap"
+        capture = Capture(path)
+        for number in range(count):
+            header = struct.pack("!BBHHHBBHII", 0x45, 0, 40, 0, 0, 64, 6, 0, 0x0A000000 + number, 0xC0000201)
+            syn = struct.pack("!HHIIBBHHH", 1000, 80, number, 0, 0x50, SYN, 100, 0, 0)
+            capture.add(number * 1000, ends + header + syn)
+        capture.close()
+        ours = subprocess.Popen([PACKHORSE, "watch", path, "--streams", "--json"], stdout=subprocess.PIPE)
+        told = sum(chunk.count(b"\n") for chunk in iter(lambda: ours.stdout.read1(1 << 20), b""))
+        _, status, used = os.wait4(ours.pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0 and told == count, (status, told)
+        assert used.ru_maxrss < 1 << 20, f"{used.ru_maxrss} KiB"
 
 
 def no_such_stream_is_said():

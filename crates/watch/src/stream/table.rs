@@ -1,9 +1,10 @@
 //! All conversations of a capture, numbered as Wireshark numbers them.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 use std::net::{IpAddr, SocketAddr};
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::conversation::{Conversation, Ended, How, Traffic};
 use super::flow::Flow;
@@ -24,7 +25,10 @@ use crate::{Frame, Limits, Timestamp};
 #[derive(Debug)]
 pub struct Streams {
     limit: usize,
-    by_key: HashMap<Key, usize, RandomState>,
+    hasher: RandomState,
+    /// Where in `states` a key's newest conversation is: with a million of them, keys of their own would cost as much
+    /// as all else.
+    by_key: HashTable<usize>,
     states: Vec<State>,
     next_number: [u32; 2],
     ended: Vec<Conversation>,
@@ -59,7 +63,6 @@ struct Key {
 #[derive(Debug)]
 struct State {
     conversation: Conversation,
-    key: Key,
     /// Of the client, of the server.
     flows: [Flow; 2],
     /// How far each has come, in bytes since its first: what 32-bit numbers are counted on from.
@@ -73,7 +76,8 @@ impl Streams {
     pub fn new(limits: &Limits) -> Self {
         Self {
             limit: limits.streams.max(1),
-            by_key: HashMap::default(),
+            hasher: RandomState::default(),
+            by_key: HashTable::new(),
             states: Vec::new(),
             next_number: [0; 2],
             ended: Vec::new(),
@@ -194,7 +198,9 @@ impl Streams {
         destination: (IpAddr, u16),
         opening: u8,
     ) -> usize {
-        match self.by_key.get(&key) {
+        let hash = self.hasher.hash_one(key);
+        let same = |index: &usize| self.states[*index].key() == key;
+        match self.by_key.find(hash, same) {
             Some(index) => *index,
             None => self.begin(key, now, source, destination, opening),
         }
@@ -237,31 +243,47 @@ impl Streams {
                 handshake_rtt: None,
                 ended: None,
             },
-            key,
             flows: [Flow::default(), Flow::default()],
             reached: [0; 2],
             syn: None,
         });
-        self.by_key.insert(key, index);
+        self.index(key, index);
         index
+    }
+
+    /// From now on the key's conversation is this one.
+    fn index(&mut self, key: Key, index: usize) {
+        let Self {
+            hasher,
+            by_key,
+            states,
+            ..
+        } = self;
+        let hash_of = |index: &usize| hasher.hash_one(states[*index].key());
+        let same = |index: &usize| states[*index].key() == key;
+        *by_key
+            .entry(hasher.hash_one(key), same, hash_of)
+            .or_insert(index)
+            .get_mut() = index;
     }
 
     /// Ends the eighth of the conversations that was quiet for longest.
     fn make_room(&mut self) {
-        let go = (self.states.len() / 8).max(1);
-        let by_age = |state: &State| (state.conversation.last, state.conversation.id);
-        if go < self.states.len() {
-            self.states.select_nth_unstable_by_key(go, by_age);
-        }
-        let mut gone: Vec<_> = self.states.drain(..go).map(|s| s.conversation).collect();
-        gone.sort_unstable_by_key(|conversation| conversation.id);
-        self.ended.append(&mut gone);
+        let age = |state: &State| (state.conversation.last, state.conversation.id);
+        let mut ages: Vec<_> = self.states.iter().map(age).collect();
+        let go = (ages.len() / 8).max(1);
+        let (_, youngest, _) = ages.select_nth_unstable(go - 1);
+        let gone = self
+            .states
+            .extract_if(.., |state| age(state) <= *youngest)
+            .map(|state| state.conversation);
+        self.ended.extend(gone);
+        self.ended
+            .sort_unstable_by_key(|conversation| conversation.id);
         self.by_key.clear();
-        // Of those on the same ports the last is the one that goes on.
-        self.states
-            .sort_unstable_by_key(|state| state.conversation.id);
-        for (index, state) in self.states.iter().enumerate() {
-            self.by_key.insert(state.key, index);
+        // They are in the order in which they began: of those on the same ports the last is the one that goes on.
+        for index in 0..self.states.len() {
+            self.index(self.states[index].key(), index);
         }
     }
 }
@@ -288,6 +310,12 @@ impl Key {
 }
 
 impl State {
+    fn key(&self) -> Key {
+        let Conversation { client, server, .. } = &self.conversation;
+        let ends = ((client.ip(), client.port()), (server.ip(), server.port()));
+        Key::new(self.conversation.id.protocol, ends.0, ends.1)
+    }
+
     fn direction(&self, source: (IpAddr, u16)) -> Direction {
         if SocketAddr::from(source) == self.conversation.client {
             Direction::ToServer
