@@ -15,18 +15,33 @@ WRITE, READ = 0, 1
 UNKNOWN = 2**64 - 1
 
 
+class Cut(Exception):
+    """A block that is not whole begins at this offset."""
+
+
 def blocks(data):
     """Types and bodies; whole ones only."""
     at, order = 0, "<"
     while at < len(data):
+        if at + 12 > len(data):
+            raise Cut(at)
         kind, size = struct.unpack_from(order + "II", data, at)
         if kind == 0x0A0D0D0A:
             order = "<" if data[at + 8 : at + 12] == b"\x4d\x3c\x2b\x1a" else ">"
             (size,) = struct.unpack_from(order + "I", data, at + 4)
-        assert at + size <= len(data), f"a block that is cut at {at}"
+        if at + size > len(data):
+            raise Cut(at)
         assert struct.unpack_from(order + "I", data, at + size - 4) == (size,)
         yield order, kind, data[at + 8 : at + size - 4]
         at += size
+
+
+def whole_blocks(data):
+    """Bytes before a last block that is cut."""
+    try:
+        return sum(12 + len(body) for _, _, body in blocks(data))
+    except Cut as cut:
+        return cut.args[0]
 
 
 def options(order, data):
@@ -290,7 +305,14 @@ def it_can_be_read_after_kill_9():
             size += len(exactly(sock, 6))
         ours.stop(signal.SIGKILL)
         ours.ends(-signal.SIGKILL)
+        # A write that a kill finds at work ends at a page's end (generic_perform_write): the last block may be cut.
+        with open(path, "rb+") as file:
+            whole = whole_blocks(file.read())
+            cut = file.tell() > whole
+            ours = Running("watch", path, "--json").ends(6 if cut else 0)
+            file.truncate(whole)
         ledger = calls(path)
+        assert ours.out.count(b"\n") == len(ledger)
         assert 20_000 // 200 - 10 < len(ledger) and 0 < total(ledger, WRITE) <= size
         agree_with_the_kernel(ledger)
         judged_by_tshark(path, len(ledger))
