@@ -8,6 +8,7 @@
 mod bench;
 mod bench_echo;
 mod measure;
+mod pictures;
 mod run;
 mod sshd;
 mod steps;
@@ -28,6 +29,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Measure echo servers under load, packhorse's and others, and print a table.
     BenchEcho(bench_echo::BenchEchoArgs),
+    /// Draw the pictures in the documents anew.
+    Pictures,
 }
 
 fn main() -> ExitCode {
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
         Task::Test(args) => steps::test(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::BenchEcho(args) => bench_echo::bench_echo(&args),
+        Task::Pictures => pictures::pictures(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -115,7 +115,7 @@ pub(crate) struct How {
     /// PREFIX.client and PREFIX.server, named for who sent it
     #[arg(long, value_name = "PREFIX", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
     pub(crate) raw: Option<Option<PathBuf>>,
-    /// Draw it as SVG into this file (--ladder, --lanes, --demo)
+    /// Draw it as SVG into this file (--ladder, --lanes, --demo); more than one picture: a.svg, a-2.svg and so on
     #[arg(long, value_name = "FILE")]
     pub(crate) svg: Option<PathBuf>,
     /// Draw it as a page that needs nothing else, into this file (--ladder, --lanes, --demo)

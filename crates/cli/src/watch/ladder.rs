@@ -1,8 +1,6 @@
 //! `watch --ladder N`: a stream as a ladder.
 
-use std::fs;
 use std::io;
-use std::path::Path;
 
 use anstyle::{AnsiColor, Effects, Style};
 use packhorse_watch::ladder::{Fold, Folding, Ladder, Rung, Step, Tone};
@@ -11,7 +9,7 @@ use packhorse_watch::{Limits, Source};
 use serde::Serialize;
 
 use super::args::Watch;
-use super::{follow, frames, input};
+use super::{follow, frames, input, pictures};
 use crate::json;
 use crate::report::{Exit, Failure, after_data};
 use crate::terminal;
@@ -35,13 +33,10 @@ pub(super) fn run(
     };
     let ladder = Ladder::new(&trace, folding);
     let how = &args.how;
-    if let Some(file) = &how.svg {
-        write(file, &ladder.svg())?;
+    let drawn = pictures::wanted(how);
+    if drawn {
+        pictures::write(ui, how, &[ladder.svg()], &ladder.html())?;
     }
-    if let Some(file) = &how.html {
-        write(file, &ladder.html())?;
-    }
-    let drawn = how.svg.is_some() || how.html.is_some();
     let written = if how.json {
         steps(ui, &ladder)
     } else if drawn {
@@ -52,11 +47,6 @@ pub(super) fn run(
     after_data(written, Exit::Done)?;
     result.map_err(input::failure)?;
     Ok(Exit::Done)
-}
-
-/// Writes a picture.
-pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    fs::write(file, text).map_err(|error| Failure::file("write", file, &error))
 }
 
 fn lines(ui: &Ui, ladder: &Ladder) -> io::Result<()> {

@@ -11,9 +11,8 @@ use packhorse_watch::ledger::Reader;
 use packhorse_watch::stream::{StreamId, Trace, trace};
 use packhorse_watch::{Error, Limits, Source};
 
-use super::args::Watch;
-use super::ladder::write;
-use super::{follow, input};
+use super::args::{How, Watch};
+use super::{follow, input, pictures};
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 
@@ -32,8 +31,8 @@ pub(super) fn run(
         return Err(follow::no_such_stream(stream));
     };
     let lanes = gather(ui, &trace, &args.how.ledger)?;
-    let pictures = pictures(&format!("Stream {stream}"), "", &lanes);
-    let drawn = draw(args, &format!("Stream {stream}"), &pictures)?;
+    let title = format!("Stream {stream}");
+    let drawn = draw(ui, &args.how, &title, &drawings(&title, "", &lanes))?;
     let written = if args.how.json {
         objects(ui, None, &lanes)
     } else if drawn {
@@ -47,7 +46,7 @@ pub(super) fn run(
 }
 
 /// Each direction that has something, with its title.
-pub(super) fn pictures(title: &str, caption: &str, lanes: &Lanes) -> Vec<(String, String)> {
+pub(super) fn drawings(title: &str, caption: &str, lanes: &Lanes) -> Vec<(String, String)> {
     let ways = [&lanes.to_server, &lanes.to_client].into_iter();
     ways.filter(|way| !way.segments.is_empty())
         .map(|way| {
@@ -57,20 +56,19 @@ pub(super) fn pictures(title: &str, caption: &str, lanes: &Lanes) -> Vec<(String
         .collect()
 }
 
-/// Writes the pictures that were asked for: as SVG the first, as a page all. Whether there was any.
+/// Writes the pictures that were asked for, in files of their own and on a page together. Whether any were.
 pub(super) fn draw(
-    args: &Watch,
+    ui: &Ui,
+    how: &How,
     title: &str,
-    pictures: &[(String, String)],
+    drawings: &[(String, String)],
 ) -> Result<bool, Failure> {
-    let how = &args.how;
-    if let (Some(file), Some((_, svg))) = (&how.svg, pictures.first()) {
-        write(file, svg)?;
+    let drawn = pictures::wanted(how);
+    if drawn {
+        let each: Vec<String> = drawings.iter().map(|(_, svg)| svg.clone()).collect();
+        pictures::write(ui, how, &each, &page(title, drawings))?;
     }
-    if let Some(file) = &how.html {
-        write(file, &page(title, pictures))?;
-    }
-    Ok(how.svg.is_some() || how.html.is_some())
+    Ok(drawn)
 }
 
 /// Lines up a stream with the calls that ledgers have of it.

@@ -9,6 +9,7 @@ mod ladder;
 mod lanes;
 mod layers;
 mod messages;
+mod pictures;
 mod streams;
 mod tui;
 

@@ -16,4 +16,5 @@ scenarios! { "s11.py" with "tshark":
 
 scenarios! { "network.py" with "nft":
     network_what_is_captured_there_is_what_tshark_has,
+    network_one_loss_as_a_ladder,
 }

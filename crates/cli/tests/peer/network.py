@@ -1,5 +1,7 @@
 """Real traffic between two network namespaces, over a link that loses: IPv4, IPv6, VLAN tags, fragments, half-closed
-and reset connections. What packhorse captured there is judged by tshark."""
+and reset connections. What packhorse captured there is judged by tshark.
+
+`network.py PACKHORSE one_loss_as_a_ladder FILE.svg` draws what it saw."""
 
 import random
 
@@ -18,7 +20,11 @@ def shell(command):
 
 
 def what_is_captured_there_is_what_tshark_has():
-    subprocess.run([*INSIDE, "inside"], check=True)
+    subprocess.run([*INSIDE, "mixed"], check=True)
+
+
+def one_loss_as_a_ladder():
+    subprocess.run([*INSIDE, "one_loss", *sys.argv[3:]], check=True)
 
 
 def addresses(own):
@@ -31,8 +37,8 @@ def addresses(own):
     """
 
 
-def inside():
-    (rng,) = [random.Random(seed) for seed in list(s11.seeds(1))]
+def over_a_link(losing, talk):
+    """Calls `talk` with a directory and the ports that the other side listens on, where packets that match are lost."""
     with directory() as room:
         far = subprocess.Popen([*INSIDE, "far_side"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         try:
@@ -40,25 +46,61 @@ def inside():
             # The process that unshare became is in the namespace.
             shell(f"ip link add link0 type veth peer name link0 netns {far.pid}")
             shell(addresses(0))
-            far.stdin.write(b"connected\n")
+            far.stdin.write(losing.encode() + b"\n")
             far.stdin.flush()
-            ports = [int(port) for port in far.stdout.readline().split()]
-            talk(room, rng, ports)
+            talk(room, [int(port) for port in far.stdout.readline().split()])
         finally:
             far.stdin.close()
             far.wait(DEADLINE)
 
 
-def talk(room, rng, ports):
-    path = f"{room}/c.pcapng"
-    watching = Running("watch", "--interface", "link0", "--write", path, "--json")
-    near, away = PLACES[0]
+def watching(path, *arguments):
+    """A packhorse that captures on the link, and has seen a first frame."""
+    ours = Running("watch", "--interface", "link0", "--write", path, "--json", *arguments)
     knock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     until = time.monotonic() + DEADLINE
-    while not watching.out:
-        assert time.monotonic() < until, watching.err
-        knock.sendto(b"knock", (away, 9))
+    while not ours.out:
+        assert time.monotonic() < until and ours.open, ours.err
+        knock.sendto(b"knock", (PLACES[0][1], 9))
         select.select([], [], [], 0.01)
+    return ours
+
+
+def one_loss():
+    over_a_link("meta l4proto tcp numgen inc mod 1000 == 8", transfer)
+
+
+def transfer(room, ports):
+    """A request of 14 segments, of which the seventh is lost once, and a short answer."""
+    path = f"{room}/c.pcapng"
+    ours = watching(path)
+    client = socket.create_connection((PLACES[0][1], ports[0]), timeout=DEADLINE)
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    client.sendall(bytes(14 * 1448))
+    client.shutdown(socket.SHUT_WR)
+    read_all(client)
+    client.close()
+    closing = lambda: [one for one in ours.events("frame") if one.get("flags", 0) & FIN]
+    ours.until(lambda: len(closing()) >= 2 and ours.events("frame")[-1]["frame"] > closing()[-1]["frame"], "the close")
+    ours.stop()
+    ours.ends(0)
+    rungs = s11.objects(s11.packhorse(path, "--ladder", "0", "--json", "--verbose"))
+    again = [rung for rung in rungs if "fast_retransmission" in rung["notes"]]
+    assert len(again) == 1 and again[0]["offset"] == 6 * 1448, again
+    assert sum("duplicate_ack" in rung["notes"] for rung in rungs) >= 3, rungs
+    for picture in sys.argv[3:]:
+        s11.packhorse(path, "--ladder", "0", "--svg", picture)
+
+
+def mixed():
+    (rng,) = [random.Random(seed) for seed in list(s11.seeds(1))]
+    over_a_link("numgen random mod 25 == 0", lambda room, ports: talk(room, rng, ports))
+
+
+def talk(room, rng, ports):
+    path = f"{room}/c.pcapng"
+    ours = watching(path)
+    away = PLACES[0][1]
     sent = {}
     for at, ((_, address), port) in enumerate(zip(PLACES * 3, ports * 3)):
         data = rng.randbytes(rng.choice([0, 70_000, 700_000]) if at else 700_000)
@@ -91,10 +133,10 @@ def talk(room, rng, ports):
         raise AssertionError("somebody is there")
     except ConnectionRefusedError:
         pass
-    last = lambda: [frame for frame in watching.events("frame") if frame.get("source_port") == 1]
-    watching.until(last, "the last reset")
-    watching.stop()
-    watching.ends(0).says(" dropped by the kernel")
+    last = lambda: [frame for frame in ours.events("frame") if frame.get("source_port") == 1]
+    ours.until(last, "the last reset")
+    ours.stop()
+    ours.ends(0).says(" dropped by the kernel")
     total = s11.agrees(path)
     assert total["retransmissions"] > 0 and total["duplicate_acks"] > 0, total
     s01.agrees(path)
@@ -110,14 +152,14 @@ def talk(room, rng, ports):
 
 
 def far_side():
-    """Answers with all that came, backwards; loses one packet of 25 that come."""
+    """Answers with all that came, backwards; loses packets that match what it is told."""
     print("there", flush=True)
-    sys.stdin.readline()
+    losing = sys.stdin.readline().strip()
     shell(addresses(1))
-    shell("""
+    shell(f"""
         nft add table netdev lossy
-        nft add chain netdev lossy in '{ type filter hook ingress device link0 priority 0; }'
-        nft add rule netdev lossy in numgen random mod 25 == 0 drop
+        nft add chain netdev lossy in '{{ type filter hook ingress device link0 priority 0; }}'
+        nft add rule netdev lossy in {losing} drop
     """)
     servers = []
     for _, address in PLACES:

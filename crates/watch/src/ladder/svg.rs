@@ -31,9 +31,9 @@ impl Ladder {
                     let _ = writeln!(
                         body,
                         "<text class=\"faint\" x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">⋮ {label}</text>",
-                        y + 14
+                        y + 12
                     );
-                    STEP - 8
+                    STEP - 4
                 }
             };
         }

@@ -19,7 +19,7 @@ use self::ground::Ground;
 use self::lesson::Lesson;
 use self::reason::{Reason, reason};
 use super::args::Watch;
-use super::lanes;
+use super::{lanes, pictures};
 use crate::ledger::record;
 use crate::report::{Exit, Failure, after_data};
 use crate::ui::Ui;
@@ -48,8 +48,8 @@ pub(super) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
     let mut captured = capturing.end()?;
     let calls = book.close();
     let mut exit = Exit::Done;
-    let drawn = args.how.svg.is_some() || args.how.html.is_some();
-    let mut pictures = Vec::new();
+    let drawn = pictures::wanted(&args.how);
+    let mut drawings = Vec::new();
     for (number, (lesson, ends)) in (0..).zip(held) {
         let trace = trace_of(&mut captured, number)?;
         if (trace.client, trace.server) != ends {
@@ -69,9 +69,9 @@ pub(super) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
         };
         after_data(written, Exit::Done)?;
         let title = format!("{}. {}", number + 1, lesson.title());
-        pictures.extend(lanes::pictures(&title, &reason.text, &lanes));
+        drawings.extend(lanes::drawings(&title, &reason.text, &lanes));
     }
-    lanes::draw(args, "Why messages stick together", &pictures)?;
+    lanes::draw(ui, &args.how, "Why messages stick together", &drawings)?;
     Ok(exit)
 }
 
