@@ -7,6 +7,7 @@
 
 mod bench;
 mod bench_echo;
+mod bench_watch;
 mod measure;
 mod pictures;
 mod run;
@@ -29,6 +30,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Measure echo servers under load, packhorse's and others, and print a table.
     BenchEcho(bench_echo::BenchEchoArgs),
+    /// Measure how fast captures are read, beside tshark, and print a table.
+    BenchWatch(bench_watch::BenchWatchArgs),
     /// Draw the pictures in the documents anew.
     Pictures,
 }
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Task::Test(args) => steps::test(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::BenchEcho(args) => bench_echo::bench_echo(&args),
+        Task::BenchWatch(args) => bench_watch::bench_watch(&args),
         Task::Pictures => pictures::pictures(),
     };
     match done {
