@@ -7,12 +7,12 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use packhorse_transfer::Escaped;
-use packhorse_watch::stream::{Data, Delivered, Direction, StreamId, Trace, trace};
-use packhorse_watch::{Limits, Source};
+use packhorse_watch::Source;
+use packhorse_watch::stream::{Data, Delivered, Direction, StreamId, Trace};
 use serde::Serialize;
 
 use super::args::Watch;
-use super::input;
+use super::traced::Traced;
 use crate::json;
 use crate::report::{Exit, Failure, after_data};
 use crate::ui::Ui;
@@ -26,7 +26,7 @@ pub(super) fn run(
     let mut output = Output::new(args)?;
     let mut missing = 0;
     let mut written = Ok(());
-    let (trace, result) = trace(source, stream, &Limits::default(), |delivered| {
+    let traced = Traced::read(source, stream, |delivered| {
         if let Data::Missing(count) = delivered.data {
             missing += count;
         }
@@ -39,19 +39,9 @@ pub(super) fn run(
         Output::Files { prefix, .. } => written.map_err(|e| Failure::file("write", prefix, &e))?,
         _ => drop(after_data(written, Exit::Done)?),
     }
-    result.map_err(input::failure)?;
-    let Some(trace) = trace else {
-        return Err(no_such_stream(stream));
-    };
+    let Traced { trace, ended } = traced?;
+    ended?;
     Ok(conclude(ui, &trace, missing))
-}
-
-/// There is no conversation of that number.
-pub(super) fn no_such_stream(stream: StreamId) -> Failure {
-    Failure::usage(
-        format!("the capture has no stream {stream}"),
-        "--streams lists those that it has",
-    )
 }
 
 /// Says what is missing. Whoever takes the bytes for the whole would be wrong.

@@ -3,13 +3,14 @@
 use std::io;
 
 use anstyle::{AnsiColor, Effects, Style};
+use packhorse_watch::Source;
 use packhorse_watch::ladder::{Fold, Folding, Ladder, Rung, Step, Tone};
-use packhorse_watch::stream::{Direction, Notes, StreamId, trace};
-use packhorse_watch::{Limits, Source};
+use packhorse_watch::stream::{Direction, Notes, StreamId};
 use serde::Serialize;
 
 use super::args::Watch;
-use super::{follow, frames, input, pictures};
+use super::traced::Traced;
+use super::{frames, pictures};
 use crate::json;
 use crate::report::{Exit, Failure, after_data};
 use crate::terminal;
@@ -21,11 +22,7 @@ pub(super) fn run(
     source: &mut dyn Source,
     stream: StreamId,
 ) -> Result<Exit, Failure> {
-    let (trace, result) = trace(source, stream, &Limits::default(), |_| {});
-    let Some(trace) = trace else {
-        result.map_err(input::failure)?;
-        return Err(follow::no_such_stream(stream));
-    };
+    let Traced { trace, ended } = Traced::read(source, stream, |_| {})?;
     let folding = if ui.volume() > Volume::Normal {
         Folding::Unfold
     } else {
@@ -45,8 +42,7 @@ pub(super) fn run(
         lines(ui, &ladder)
     };
     after_data(written, Exit::Done)?;
-    result.map_err(input::failure)?;
-    Ok(Exit::Done)
+    ended.map(|()| Exit::Done)
 }
 
 fn lines(ui: &Ui, ladder: &Ladder) -> io::Result<()> {

@@ -8,11 +8,12 @@ use std::path::Path;
 use packhorse_watch::capture;
 use packhorse_watch::lanes::{Gatherer, Lanes, page};
 use packhorse_watch::ledger::Reader;
-use packhorse_watch::stream::{StreamId, Trace, trace};
+use packhorse_watch::stream::{StreamId, Trace};
 use packhorse_watch::{Error, Limits, Source};
 
 use super::args::{How, Watch};
-use super::{follow, input, pictures};
+use super::traced::Traced;
+use super::{input, pictures};
 use crate::report::{Exit, Failure, after_data, shown};
 use crate::ui::Ui;
 
@@ -25,11 +26,7 @@ pub(super) fn run(
     source: &mut dyn Source,
     stream: StreamId,
 ) -> Result<Exit, Failure> {
-    let (trace, result) = trace(source, stream, &Limits::default(), |_| {});
-    let Some(trace) = trace else {
-        result.map_err(input::failure)?;
-        return Err(follow::no_such_stream(stream));
-    };
+    let Traced { trace, ended } = Traced::read(source, stream, |_| {})?;
     let lanes = gather(ui, &trace, &args.how.ledger)?;
     let title = format!("Stream {stream}");
     let drawn = draw(ui, &args.how, &title, &drawings(&title, "", &lanes))?;
@@ -41,8 +38,7 @@ pub(super) fn run(
         lines(ui, &lanes)
     };
     after_data(written, Exit::Done)?;
-    result.map_err(input::failure)?;
-    Ok(Exit::Done)
+    ended.map(|()| Exit::Done)
 }
 
 /// Each direction that has something, with its title.

@@ -9,13 +9,13 @@ use packhorse_transfer::Escaped;
 use packhorse_watch::messages::{
     Cause, Collector, Counts, Evidence, Failure as Lost, Message, Messages, Shape,
 };
-use packhorse_watch::stream::{Direction, StreamId, Trace, trace};
+use packhorse_watch::stream::{Direction, StreamId, Trace};
 use packhorse_watch::{Limits, Source};
 use serde::Serialize;
 
 use super::args::Watch;
 use super::ladder::direction;
-use super::{follow, input};
+use super::traced::Traced;
 use crate::json;
 use crate::report::{Exit, Failure, after_data};
 use crate::ui::Ui;
@@ -27,16 +27,11 @@ pub(super) fn run(
     source: &mut dyn Source,
     stream: StreamId,
 ) -> Result<Exit, Failure> {
-    let limits = Limits::default();
     let spec = args.how.frame.unwrap_or_default();
-    let mut collector = Collector::new(spec, stream.protocol, &limits);
-    let (trace, result) = trace(source, stream, &limits, |delivered| {
+    let mut collector = Collector::new(spec, stream.protocol, &Limits::default());
+    let Traced { trace, ended } = Traced::read(source, stream, |delivered| {
         collector.add(&delivered);
-    });
-    let Some(trace) = trace else {
-        result.map_err(input::failure)?;
-        return Err(follow::no_such_stream(stream));
-    };
+    })?;
     let messages = collector.finish(&trace);
     let written = if args.how.json {
         objects(ui, &messages)
@@ -44,7 +39,7 @@ pub(super) fn run(
         text(&trace, &messages, |line, _| ui.data(line))
     };
     after_data(written, Exit::Done)?;
-    result.map_err(input::failure)?;
+    ended?;
     Ok(if messages.failures.is_empty() {
         Exit::Done
     } else {

@@ -11,6 +11,7 @@ mod layers;
 mod messages;
 mod pictures;
 mod streams;
+mod traced;
 mod tui;
 
 use std::io::{self, IsTerminal as _};

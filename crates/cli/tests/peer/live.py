@@ -171,6 +171,28 @@ def flooded():
         assert len(from_port(ours, port)) + dropped == count
 
 
+def one_capability_is_enough():
+    inside("bare")
+
+
+def bare():
+    up()
+    limited = ["setpriv", "--bounding-set=-all,+net_raw", "--inh-caps=-all", PACKHORSE, *WATCH]
+    ours = subprocess.Popen([*limited, "--interface", "lo", "--count", "1"], stdout=subprocess.PIPE)
+    try:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        until = time.monotonic() + DEADLINE
+        while ours.poll() is None:
+            assert time.monotonic() < until
+            sock.sendto(b"knock", ("127.0.0.1", 9))
+            select.select([], [], [], 0.01)
+        assert ours.returncode == 0 and ours.stdout.read().count(b"\n") == 1
+        status = subprocess.run([*limited[:3], "grep", "CapEff", "/proc/self/status"], capture_output=True, check=True)
+        assert int(status.stdout.split()[1], 16) == 1 << 13, status
+    finally:
+        ours.kill()
+
+
 def without_the_right_it_says_how_to_grant_it():
     bare = ["setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw", PACKHORSE, "watch", "--interface", "lo"]
     ended = subprocess.run(bare if os.geteuid() == 0 else bare[3:], capture_output=True, text=True, timeout=DEADLINE)
