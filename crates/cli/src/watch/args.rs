@@ -20,6 +20,7 @@ Examples:
   packhorse watch capture.pcapng --messages 0 --frame u32be
                                                   which segment carried which message, and why
   packhorse watch --interface lo --filter 'tcp port 9090'
+  packhorse watch capture.pcap.gz --filter 'host 192.0.2.7' --write chosen.pcapng
   packhorse watch --demo                          why messages stick together, on this machine
 
 docs/watch.md has all of it.
@@ -48,6 +49,56 @@ impl Watch {
         let stream = [view.ladder, view.follow, view.messages, view.lanes];
         !named && !self.how.json && stream.iter().all(Option::is_none)
     }
+
+    /// What was asked for and would be ignored, with what it belongs to.
+    pub(crate) fn ignored(&self) -> Option<(&'static str, &'static str)> {
+        let (view, how, live) = (&self.view, &self.how, &self.live);
+        let drawn = view.ladder.is_some() || view.lanes.is_some() || view.demo;
+        let chosen = self.filter.is_some() || live.count.is_some() || live.write.is_some();
+        let source = self.file.is_some() || live.interface.is_some();
+        let rules = [
+            (
+                how.svg.is_some() && !drawn,
+                "--svg",
+                "--ladder, --lanes and --demo",
+            ),
+            (
+                how.html.is_some() && !drawn,
+                "--html",
+                "--ladder, --lanes and --demo",
+            ),
+            (how.hex && view.follow.is_none(), "--hex", "--follow"),
+            (
+                how.raw.is_some() && view.follow.is_none(),
+                "--raw",
+                "--follow",
+            ),
+            (
+                !how.ledger.is_empty() && view.lanes.is_none(),
+                "--ledger",
+                "--lanes",
+            ),
+            (
+                how.frame.is_some() && view.messages.is_none() && !self.wants_terminal(),
+                "--frame",
+                "--messages, and to the terminal interface",
+            ),
+            (
+                view.demo && source,
+                "a capture",
+                "another view: --demo makes its own",
+            ),
+            (
+                view.demo && chosen,
+                "--filter, --count or --write",
+                "another view: --demo shows all",
+            ),
+        ];
+        rules
+            .into_iter()
+            .find(|(ignored, ..)| *ignored)
+            .map(|(_, what, of)| (what, of))
+    }
 }
 
 /// Watching an interface.
@@ -56,14 +107,14 @@ pub(crate) struct Live {
     /// Watch an interface of this machine; 'any': all of them
     #[arg(short, long, value_name = "NAME", conflicts_with = "file")]
     pub(crate) interface: Option<String>,
-    /// Keep what is captured in this file, as pcapng
-    #[arg(short, long, value_name = "FILE", requires = "interface")]
+    /// Keep what is captured, or chosen from a file, in this file, as pcapng
+    #[arg(short, long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
     /// End after so many frames
     #[arg(short, long, value_name = "N")]
     pub(crate) count: Option<u64>,
     /// End after this time, such as 10s
-    #[arg(long, value_name = "TIME", requires = "interface", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", conflicts_with = "file", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<std::time::Duration>,
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,6 +42,8 @@ enum Kind {
 struct Recorder {
     path: PathBuf,
     writer: Writer<BufWriter<File>>,
+    /// Interfaces that the file tells of.
+    announced: usize,
     flushed: Instant,
 }
 
@@ -67,10 +70,28 @@ pub(super) fn open(args: &Watch, stop: Option<OwnedFd>) -> Result<Input, Failure
         data: Vec::new(),
     };
     if let Some(path) = &args.live.write {
-        let interface = input.interfaces().first().cloned();
-        input.writer = Some(Recorder::new(path, interface.as_ref())?);
+        if args.file.as_deref().is_some_and(|file| is_same(file, path)) {
+            return Err(Failure::usage(
+                "--write names the capture that is read",
+                "name another file",
+            ));
+        }
+        let mut recorder = Recorder::new(path)?;
+        recorder
+            .announce(input.interfaces())
+            .and_then(|()| recorder.writer.flush())
+            .map_err(|error| Failure::file("write", path, &error))?;
+        input.writer = Some(recorder);
     }
     Ok(input)
+}
+
+/// Whether both names lead to one file.
+fn is_same(one: &Path, other: &Path) -> bool {
+    match (one.metadata(), other.metadata()) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
 }
 
 fn reader(file: &Path, limits: &Limits) -> Result<Reader, Failure> {
@@ -138,19 +159,35 @@ pub(super) fn failure(error: Error) -> Failure {
 }
 
 impl Recorder {
-    fn new(path: &Path, interface: Option<&Interface>) -> Result<Self, Failure> {
+    fn new(path: &Path) -> Result<Self, Failure> {
         let failed = |error| Failure::file("write", path, &error);
         let file = File::create(path).map_err(failed)?;
-        let mut writer = Writer::new(BufWriter::new(file)).map_err(failed)?;
-        if let Some(interface) = interface {
-            writer.interface(interface).map_err(failed)?;
-        }
-        writer.flush().map_err(failed)?;
         Ok(Self {
             path: path.to_owned(),
-            writer,
+            writer: Writer::new(BufWriter::new(file)).map_err(failed)?,
+            announced: 0,
             flushed: Instant::now(),
         })
+    }
+
+    /// Interfaces come one after the other in a file, each before its first frame.
+    fn announce(&mut self, interfaces: &[Interface]) -> io::Result<()> {
+        for interface in interfaces.iter().skip(self.announced) {
+            self.writer.interface(interface)?;
+            self.announced += 1;
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and of an interface the frames that it received and dropped.
+    fn end(mut self, counts: Option<(u64, u64)>) -> Result<(), Failure> {
+        let told = counts.map_or(Ok(()), |(received, dropped)| {
+            let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+            let now = Timestamp(i64::try_from(now.as_nanos()).unwrap_or(i64::MAX));
+            self.writer.statistics(0, now, received, dropped)
+        });
+        told.and_then(|()| self.writer.flush())
+            .map_err(|error| Failure::file("write", &self.path, &error))
     }
 
     fn keep(&mut self, frame: &Frame<'_>) -> io::Result<()> {
@@ -183,23 +220,19 @@ impl Input {
 
     /// Ends a capture: what was kept is on disk, and what the kernel dropped is told.
     pub(super) fn finish(mut self, ui: &Ui) -> Result<(), Failure> {
-        let Kind::Live(live) = &mut self.kind else {
+        let counts = match &mut self.kind {
+            Kind::File(_) => None,
+            Kind::Live(live) => Some(
+                live.statistics()
+                    .map_err(|error| Failure::local("cannot ask for what was dropped", &error))?,
+            ),
+        };
+        if let Some(recorder) = self.writer {
+            recorder.end(counts)?;
+        }
+        let Some((received, dropped)) = counts else {
             return Ok(());
         };
-        let (received, dropped) = live
-            .statistics()
-            .map_err(|error| Failure::local("cannot ask for what was dropped", &error))?;
-        if let Some(mut recorder) = self.writer {
-            let nanos = SystemTime::UNIX_EPOCH
-                .elapsed()
-                .unwrap_or_default()
-                .as_nanos();
-            let now = Timestamp(i64::try_from(nanos).unwrap_or(i64::MAX));
-            let ended = recorder.writer.statistics(0, now, received, dropped);
-            ended
-                .and_then(|()| recorder.writer.flush())
-                .map_err(|error| Failure::file("write", &recorder.path, &error))?;
-        }
         let told = format!(
             "{} received, {} dropped by the kernel",
             counted(received, "frame", "frames"),
@@ -227,12 +260,21 @@ impl Input {
             if !filter.is_none_or(|filter| filter.matches(&frame, &mut self.packets)) {
                 continue;
             }
-            if let Some(recorder) = &mut self.writer {
-                recorder.keep(&frame).map_err(Error::Write)?;
-            }
             self.data.clear();
             self.data.extend_from_slice(frame.data);
-            return Ok(Some(Frame { data: &[], ..frame }));
+            let frame = Frame { data: &[], ..frame };
+            if let Some(recorder) = &mut self.writer {
+                let interfaces = match &self.kind {
+                    Kind::File(reader) => reader.interfaces(),
+                    Kind::Live(live) => live.interfaces(),
+                };
+                let data = &self.data;
+                recorder
+                    .announce(interfaces)
+                    .and_then(|()| recorder.keep(&Frame { data, ..frame }))
+                    .map_err(Error::Write)?;
+            }
+            return Ok(Some(frame));
         }
     }
 }
@@ -244,7 +286,8 @@ impl Source for Input {
         };
         self.left = left;
         // The straight way, without a copy.
-        if self.filter.is_none() && matches!(self.kind, Kind::File(_)) {
+        let all = self.filter.is_none() && self.writer.is_none();
+        if all && matches!(self.kind, Kind::File(_)) {
             let Kind::File(reader) = &mut self.kind else {
                 return Ok(None);
             };

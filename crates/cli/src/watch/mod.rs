@@ -23,6 +23,10 @@ use crate::report::{Exit, Failure, after_data};
 use crate::ui::Ui;
 
 pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
+    if let Some((what, of)) = args.ignored() {
+        let what = format!("{what} would be ignored here: it belongs to {of}");
+        return Err(Failure::usage(what, "packhorse watch --help"));
+    }
     if args.view.demo {
         return demo::run(ui, args);
     }

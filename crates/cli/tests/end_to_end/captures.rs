@@ -12,6 +12,8 @@ scenarios! { "captures.py" with "tshark":
     read_random_damage_is_told_and_harms_nobody,
     read_lying_lengths_cost_no_memory,
     read_what_is_no_capture_is_said,
+    read_what_is_chosen_is_kept,
+    read_what_would_be_ignored_is_said,
 }
 
 scenarios! { "filters.py" with "tshark":

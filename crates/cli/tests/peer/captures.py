@@ -125,31 +125,64 @@ def classic_files_of_every_order_resolution_and_link():
                     agrees(written(room, name, pcap(datagrams(20), order, nanoseconds, kind)))
 
 
+def many_sections():
+    """A file in which everything changes: byte order, links, clocks, options; its frames are 140."""
+    file = b""
+    for order in "<>":
+        file += section(order)
+        clocks = [(None, None), (9, None), (3, None), (6, -5), (0x80 | 20, 2), (0, 1), (10, None)]
+        for number, (resolution, offset) in enumerate(clocks):
+            file += interface(order, list(LINKS)[number % 7], resolution, offset)
+        file += block(order, 5, struct.pack(order + "III", 0, 0, 0))  # statistics
+        file += block(order, 0x0BAD0001, b"what is that")
+        for number, (time, packet) in enumerate(datagrams(70)):
+            which = number % len(clocks)
+            resolution, offset = clocks[which]
+            time = units(time - (offset or 0) * SECOND, 6 if resolution is None else resolution)
+            frame = link_header(list(LINKS)[which % 7], packet)
+            comment = option(order, 1, b"a comment") + bytes(4) if number % 3 == 0 else b""
+            file += packet_block(order, which, time, frame, 60 if number % 4 else None, comment)
+    return file
+
+
 def sections_interfaces_and_clocks():
     with directory() as room:
-        file = b""
-        for order in "<>":
-            file += section(order)
-            clocks = [(None, None), (9, None), (3, None), (6, -5), (0x80 | 20, 2), (0, 1), (10, None)]
-            for number, (resolution, offset) in enumerate(clocks):
-                file += interface(order, list(LINKS)[number % 7], resolution, offset)
-            file += block(order, 5, struct.pack(order + "III", 0, 0, 0))  # statistics
-            file += block(order, 0x0BAD0001, b"what is that")
-            for number, (time, packet) in enumerate(datagrams(70)):
-                which = number % len(clocks)
-                resolution, offset = clocks[which]
-                time = units(time - (offset or 0) * SECOND, 6 if resolution is None else resolution)
-                frame = link_header(list(LINKS)[which % 7], packet)
-                comment = option(order, 1, b"a comment") + bytes(4) if number % 3 == 0 else b""
-                file += packet_block(order, which, time, frame, 60 if number % 4 else None, comment)
-        got = frames(packhorse(written(room, "many.pcapng", file)))
-        expected = by_tshark(f"{room}/many.pcapng")
+        path = written(room, "many.pcapng", many_sections())
+        got = frames(packhorse(path))
+        expected = by_tshark(path)
         assert len(got) == len(expected) == 140
         for found, (number, time, length, kept, which, _) in zip(got, expected):
             assert (found["frame"], found["len"], found["captured"]) == (number, length, kept)
             # Interfaces go on counting in the second section; tshark reads times of 1/2^20 s as floats.
             assert found["interface"] % 7 == which % 7, (found, which)
             assert abs(found["time_ns"] - time) < 1000, (found, time)
+
+
+def what_is_chosen_is_kept():
+    with directory() as room:
+        path = written(room, "many.pcapng", many_sections())
+        out = f"{room}/out.pcapng"
+        shown = packhorse(path, "--write", out, "--filter", "port 1007 or src port 1011", "--count", "3")
+        kept = frames(packhorse(out))
+        assert len(kept) == 3 and [one["source_port"] for one in kept] == [1007, 1011, 1007]
+        assert [one | {"frame": 0} for one in kept] == [one | {"frame": 0} for one in frames(shown)]
+        packhorse(path, "--write", out)
+        agrees(out)
+        raw = lambda file: subprocess.run(["tshark", "-n", "-r", file, "-x"], capture_output=True, check=True).stdout
+        assert raw(path) == raw(out)
+        # What is read is not written over.
+        ours = packhorse(out, "--write", f"{room}/../{os.path.basename(room)}/out.pcapng", code=2)
+        ours.says("--write names the capture that is read")
+        assert raw(path) == raw(out)
+
+
+def what_would_be_ignored_is_said():
+    with directory() as room:
+        path = written(room, "some.pcap", pcap(datagrams(2)))
+        for arguments in (["--streams", "--svg", "x"], ["--hex"], ["--raw", "--layers"], ["--streams", "--frame", "line"],
+                          ["--ledger", "x"], ["--duration", "1s"], ["--demo"], ["--interface", "lo"]):
+            ours = Running("watch", path, *arguments).ends(2)
+            assert b"error: " in ours.err and ours.out == b"", ours.err
 
 
 def simple_and_obsolete_packets():
