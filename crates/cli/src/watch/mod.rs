@@ -40,7 +40,9 @@ pub(crate) fn run(ui: &Ui, args: &Watch) -> Result<Exit, Failure> {
     let result = show(ui, args, &mut input);
     let written = after_data(ui.flush_data(), Exit::Done);
     input.finish(ui)?;
-    result.and_then(|exit| written.map(|_| exit))
+    // What was asked for did not come out: that is more than damage in what it was made of.
+    written?;
+    result
 }
 
 fn show(ui: &Ui, args: &Watch, source: &mut dyn Source) -> Result<Exit, Failure> {

@@ -28,6 +28,7 @@ scenarios! { "live.py" with "tshark":
     live_any_interface_is_watched,
     live_what_the_kernel_dropped_is_told,
     live_one_capability_is_enough,
+    live_an_interface_that_goes_is_told,
     live_without_the_right_it_says_how_to_grant_it,
     live_an_interface_that_is_not_there_is_told,
 }

@@ -1,5 +1,6 @@
 """Interfaces of a network namespace of its own are watched; Python's sockets say what was sent, tshark what was kept."""
 
+import resource
 import struct
 
 import ledger
@@ -169,6 +170,34 @@ def flooded():
         shown = ours.events("frame")
         assert dropped > 0 and received == len(shown) + dropped, (received, dropped, len(shown))
         assert len(from_port(ours, port)) + dropped == count
+
+
+def an_interface_that_goes_is_told():
+    inside("going")
+
+
+def going():
+    up("ip link add one type veth peer name two", "ip addr add 192.0.2.1/24 dev one", "ip link set two up",
+       "ip link set one up", "ip neigh add 192.0.2.2 lladdr 02:00:00:00:00:09 dev one")
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def seen(count):
+        until = time.monotonic() + DEADLINE
+        while len([one for one in ours.events("frame") if one.get("destination_port") == 4000]) < count:
+            assert time.monotonic() < until and ours.open, ours.err
+            sock.sendto(b"over a link", ("192.0.2.2", 4000))
+            select.select([], [], [], 0.01)
+
+    ours = Running(*WATCH, "--interface", "one")
+    seen(1)
+    # Down, and up again: it goes on.
+    up("ip link set one down", "ip link set one up", "ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:09 dev one")
+    seen(len(ours.events("frame")) + 1)
+    up("ip link delete one")
+    ours.ends(5).says("the interface 'one' is gone")
+    # It was waited for, and not asked again and again.
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert used.ru_utime + used.ru_stime < 1, used
 
 
 def one_capability_is_enough():

@@ -11,6 +11,7 @@ use ring::{Headers, Meta, Ring};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
+use rustix::net::sockopt::socket_error;
 use rustix::net::{AddressFamily, SocketType, socket};
 
 use super::{Frame, Interface, LinkType, Source, Timestamp};
@@ -23,6 +24,9 @@ const NONE: u16 = 0xfffe;
 
 /// What left this machine (packet(7)).
 const OUTGOING: u8 = 4;
+
+/// How often is looked whether an interface that went down is still there.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How an interface is watched.
 #[derive(Debug)]
@@ -73,6 +77,10 @@ pub enum LiveError {
 #[derive(Debug)]
 pub struct Live {
     ring: Ring,
+    /// The interface's; 0: all of them.
+    index: u32,
+    /// The interface went down, and may be gone.
+    down: bool,
     interface: [Interface; 1],
     deadline: Option<Instant>,
     stop: Option<OwnedFd>,
@@ -113,6 +121,8 @@ impl Live {
         }
         Ok(Self {
             ring,
+            index,
+            down: false,
             interface: [Interface {
                 link,
                 name: Some(name.to_owned()),
@@ -141,17 +151,16 @@ impl Live {
     }
 
     /// Waits for frames. `false`: it is time to end.
-    fn wait(&self) -> io::Result<bool> {
-        let timeout = match self.deadline {
-            None => None,
-            Some(deadline) => {
-                let left = deadline.saturating_duration_since(Instant::now());
-                if left.is_zero() {
-                    return Ok(false);
-                }
-                Timespec::try_from(left).ok()
+    fn wait(&mut self) -> io::Result<bool> {
+        let mut timeout = self.down.then_some(LOOK);
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
             }
-        };
+            timeout = Some(timeout.map_or(left, |timeout| timeout.min(left)));
+        }
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         let mut wanted = vec![PollFd::new(&self.ring, PollFlags::IN)];
         wanted.extend(
             self.stop
@@ -162,12 +171,43 @@ impl Live {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let Some(ring) = wanted.first().map(PollFd::revents) else {
-            return Ok(true);
-        };
-        // The interface went away: what it says is read once, and it may come back.
+        let ring = wanted.first().map_or(PollFlags::empty(), PollFd::revents);
         let stopped = wanted.get(1).is_some_and(|stop| !stop.revents().is_empty());
-        Ok(!stopped || ring.contains(PollFlags::IN))
+        let came = ring.contains(PollFlags::IN);
+        if ring.contains(PollFlags::ERR) {
+            self.heed()?;
+        }
+        if came {
+            self.down = false;
+        } else if self.down {
+            self.look_for_it()?;
+        }
+        Ok(!stopped || came)
+    }
+
+    /// Hears what went wrong, which is told until it is asked for. An interface that went down may come up again.
+    fn heed(&mut self) -> io::Result<()> {
+        match socket_error(&self.ring)? {
+            Ok(()) => Ok(()),
+            Err(Errno::NETDOWN) => {
+                self.down = true;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the interface that went down is still there: nothing tells that it is removed after that. Another one of
+    /// its name would be another one.
+    fn look_for_it(&self) -> io::Result<()> {
+        let name = self.interface[0].name.as_deref().unwrap_or_default();
+        if self.index == 0 || index_of(name).is_ok_and(|index| index == self.index) {
+            return Ok(());
+        }
+        Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("the interface '{name}' is gone"),
+        ))
     }
 
     /// Whether to stop, though frames keep coming.
