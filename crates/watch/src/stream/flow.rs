@@ -4,15 +4,11 @@
 //! too little, what it does. They judge from a capture alone: what was lost before or behind the capturing
 //! machine can only be inferred.
 
-use std::collections::VecDeque;
-
+use super::in_flight::InFlight;
 use super::seq;
 use super::trace::Notes;
 use crate::Timestamp;
 use crate::packet::{Flags, Segment};
-
-/// Segments in flight that are remembered. As many as Wireshark remembers, so that round trips agree.
-const IN_FLIGHT: usize = 10_000;
 
 /// Out of order, where the first round trip was not seen: as late as this at most, in nanoseconds.
 const REORDERING: i64 = 3_000_000;
@@ -66,8 +62,7 @@ pub(super) struct Flow {
     /// Whether the next window is the first after the SYN, which Wireshark does not scale for 'window full'.
     first_ack: bool,
     last: Notes,
-    /// Where segments end that are not acknowledged yet, and when they were sent; in the order of their ends.
-    in_flight: VecDeque<(u32, Timestamp)>,
+    in_flight: InFlight,
 }
 
 impl Default for Flow {
@@ -84,7 +79,7 @@ impl Default for Flow {
             scale: Scale::Unknown,
             first_ack: false,
             last: Notes::default(),
-            in_flight: VecDeque::new(),
+            in_flight: InFlight::default(),
         }
     }
 }
@@ -281,12 +276,9 @@ impl Flow {
     fn remember(&mut self, segment: &Segment<'_>, now: Timestamp, probing: bool, notes: Notes) {
         let counted = segment.flags.intersects(COUNTED);
         let mut end = segment.sequence.wrapping_add(segment.payload_len);
-        if (segment.payload_len > 0 || counted) && self.in_flight.len() < IN_FLIGHT {
+        if segment.payload_len > 0 || counted {
             end = end.wrapping_add(u32::from(counted));
-            let behind = self.in_flight.iter().rev();
-            let later = behind.take_while(|(other, _)| seq::after(*other, end));
-            let at = self.in_flight.len() - later.count();
-            self.in_flight.insert(at, (end, now));
+            self.in_flight.insert(end, now);
         }
         if !probing {
             if seq::after(end, self.next) || self.next == 0 {
@@ -305,17 +297,7 @@ impl Flow {
 
     /// Forgets what is acknowledged. The round trip of the segment that ends there, where there is one.
     fn acknowledged(&mut self, ack: u32, now: Timestamp) -> Option<i64> {
-        let mut rtt = None;
-        while let Some((end, sent)) = self.in_flight.front()
-            && !seq::after(*end, ack)
-        {
-            // Of several that end there the first sent counts.
-            if *end == ack && rtt.is_none() {
-                rtt = Some(now.since(*sent));
-            }
-            self.in_flight.pop_front();
-        }
-        rtt
+        self.in_flight.acknowledged(ack).map(|sent| now.since(sent))
     }
 
     /// What its options and control bits say about the windows to come.
@@ -339,6 +321,6 @@ impl Flow {
 
     /// The stream has ended: room for segments in flight is given back.
     pub(super) fn shrink(&mut self) {
-        self.in_flight.shrink_to_fit();
+        self.in_flight.shrink();
     }
 }

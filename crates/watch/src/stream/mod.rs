@@ -3,6 +3,7 @@
 mod conversation;
 mod flow;
 mod id;
+mod in_flight;
 mod options;
 mod reassembly;
 mod seq;
