@@ -8,6 +8,7 @@
 mod bench;
 mod bench_echo;
 mod bench_watch;
+mod inetd;
 mod measure;
 mod pictures;
 mod run;
@@ -26,7 +27,7 @@ use clap::Parser;
 enum Task {
     /// Run everything CI runs, in order, until something fails.
     Test(steps::TestArgs),
-    /// Measure packhorse against scp over loopback and print a table.
+    /// Measure packhorse beside others that move trees, over loopback, and print a table for each work set.
     Bench(bench::BenchArgs),
     /// Measure echo servers under load, packhorse's and others, and print a table.
     BenchEcho(bench_echo::BenchEchoArgs),

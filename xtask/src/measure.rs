@@ -21,6 +21,16 @@ pub(crate) struct Usage {
     pub(crate) peak_memory: u64,
 }
 
+impl Usage {
+    /// This and another process at the same time.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self {
+            processor: self.processor + other.processor,
+            peak_memory: self.peak_memory + other.peak_memory,
+        }
+    }
+}
+
 impl Measured {
     /// Wraps `program`; its report goes to `report`.
     pub(crate) fn new(program: impl AsRef<Path>, report: PathBuf) -> (Self, Command) {

@@ -5,13 +5,13 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread::{self, JoinHandle};
+use std::process::Command;
+use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::inetd;
 use crate::measure::{Measured, Usage};
 use crate::run::{find_program, printed};
 use crate::tools::is_root;
@@ -52,25 +52,17 @@ impl Sshd {
 
     /// Serves one connection, in the background; gives what the server used for it.
     pub(crate) fn serve_one(&self, report: PathBuf) -> Result<JoinHandle<Result<Usage>>> {
-        let listener = self.listener.try_clone()?;
         let (measured, mut command) = Measured::new(&self.sshd, report);
         command
             .args(["-i", "-f"])
             .arg(self.directory.join("sshd_config"))
             .arg("-E")
             .arg(self.directory.join("sshd.log"));
-        Ok(thread::spawn(move || {
-            let (connection, _) = listener.accept()?;
-            let connection = OwnedFd::from(connection);
-            command.stdin(Stdio::from(connection.try_clone()?));
-            command.stdout(Stdio::from(connection));
-            command.status()?;
-            measured.usage()
-        }))
+        inetd::serve_one(&self.listener, (measured, command))
     }
 
-    /// Arguments for `scp` that lead here and nowhere else.
-    pub(crate) fn client_arguments(&self) -> Result<Vec<String>> {
+    /// Arguments for `scp` and `ssh` that lead here and nowhere else; `port` is what they call that option.
+    pub(crate) fn client_arguments(&self, port: &str) -> Result<Vec<String>> {
         let SocketAddr::V4(address) = self.listener.local_addr()? else {
             anyhow::bail!("listening on IPv4, but the address is not");
         };
@@ -85,8 +77,8 @@ impl Sshd {
                 text(self.directory.join("known_hosts"))
             ),
         ];
-        let mut arguments = vec!["-q".to_owned(), "-F".to_owned(), "none".to_owned()];
-        arguments.extend(["-P".to_owned(), address.port().to_string()]);
+        let mut arguments = vec!["-F".to_owned(), "none".to_owned()];
+        arguments.extend([port.to_owned(), address.port().to_string()]);
         arguments.extend(["-i".to_owned(), text(self.directory.join("user_key"))]);
         arguments.extend(
             options
@@ -96,15 +88,23 @@ impl Sshd {
         Ok(arguments)
     }
 
-    /// How `scp` names a path at the other end.
+    /// How `ssh` names the other end.
+    pub(crate) fn host(&self) -> String {
+        format!("{}@127.0.0.1", self.user)
+    }
+
+    /// How `scp` and `rsync` name a path at the other end.
     pub(crate) fn remote(&self, path: &Path) -> String {
-        format!("{}@127.0.0.1:{}", self.user, path.display())
+        format!("{}:{}", self.host(), path.display())
     }
 
     /// Fails with what the server logged.
     pub(crate) fn check(&self, client_succeeded: bool) -> Result<()> {
         let log = fs::read_to_string(self.directory.join("sshd.log")).unwrap_or_default();
-        ensure!(client_succeeded, "scp failed; the server's log:\n{log}");
+        ensure!(
+            client_succeeded,
+            "the client failed; the server's log:\n{log}"
+        );
         Ok(())
     }
 }

@@ -38,7 +38,12 @@ pub(crate) const FOR_TESTS: &[DebianProgram] = &[
 
 /// What packhorse is compared with, and what measures both.
 pub(crate) const FOR_BENCHMARKS: &[DebianProgram] = &[
-    debian("cmp", "diffutils"),
+    debian("diff", "diffutils"),
+    debian("find", "findutils"),
+    debian("mkfs.ext4", "e2fsprogs"),
+    debian("mount", "mount"),
+    debian("ncat", "ncat"),
+    debian("rsync", "rsync"),
     debian("scp", "openssh-client"),
     debian("sshd", "openssh-server"),
     debian("time", "time"),

@@ -1,0 +1,141 @@
+//! Trees over loopback: packhorse beside those who do the same, in turns, each result compared.
+
+mod ground;
+mod peers;
+mod sets;
+mod table;
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use serde_json::json;
+
+use self::ground::{Destination, lost};
+use self::peers::{Bench, Moved, Peer};
+use self::sets::{Set, Work};
+use self::table::Row;
+use crate::run::{cargo, run, target};
+use crate::tools;
+
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct BenchArgs {
+    /// What is moved.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "large,small,real,byte,unchanged"
+    )]
+    set: Vec<Set>,
+    /// Who moves it.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "packhorse,packhorse-insecure,scp-gcm,scp,rsync-ssh,rsync-daemon,tar-ncat,tar-ssh,cp"
+    )]
+    peers: Vec<Peer>,
+    /// How often each of them moves each set.
+    #[arg(long, default_value_t = 5)]
+    runs: usize,
+    /// Bytes of the large file.
+    #[arg(long, default_value_t = 2 << 30)]
+    size: u64,
+    /// Where sources and destinations are made; not on a filesystem in memory, please.
+    #[arg(long, default_value_os_t = std::env::temp_dir())]
+    directory: PathBuf,
+}
+
+/// Runs the benchmark and prints a table for each set.
+pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    ensure!(args.runs > 0, "--runs must be at least 1");
+    tools::ensure(tools::FOR_BENCHMARKS)?;
+    run(&mut cargo([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "packhorse",
+    ]))?;
+    let place = tempfile::Builder::new()
+        .prefix("packhorse-bench-")
+        .tempdir_in(&args.directory)?;
+    let bench = Bench::new(place.path())?;
+    let mut log = row_log()?;
+    for &set in &args.set {
+        let work = set.make(place.path(), args.size)?;
+        let mut rows = Vec::new();
+        for round in 0..args.runs {
+            // Whoever starts a round finds a quieter disk: everybody does so in turn.
+            for turn in 0..args.peers.len() {
+                let peer = args.peers[(round + turn) % args.peers.len()];
+                let row = measure(&bench, &work, (set, peer), place.path())?;
+                println!(
+                    "  {set:?} {}/{} {}: {:.3} s{}",
+                    round + 1,
+                    args.runs,
+                    peer.title(),
+                    row.moved.wall.as_secs_f64(),
+                    row.told()
+                );
+                writeln!(log, "{}", object(set, round, &row))?;
+                rows.push(row);
+            }
+        }
+        table::print(set, &args.peers, &rows);
+    }
+    Ok(())
+}
+
+fn measure(
+    bench: &Bench,
+    work: &Work,
+    (set, peer): (Set, Peer),
+    place: &std::path::Path,
+) -> Result<Row> {
+    let destination = Destination::new(place, work)?;
+    let moved = bench
+        .run(peer, work, &destination.path)
+        .with_context(|| format!("{peer:?} with the set {set:?}"))?;
+    let lost = lost(&work.source, &destination.path.join(work.name()))
+        .with_context(|| format!("{peer:?} changed the data"))?;
+    ensure!(
+        lost.is_empty() || !peer.keeps_everything(),
+        "{} lost {}",
+        peer.title(),
+        lost.join(", ")
+    );
+    Ok(Row { peer, moved, lost })
+}
+
+/// Raw rows, of all runs of this command.
+fn row_log() -> Result<File> {
+    let place = target().join("bench");
+    fs::create_dir_all(&place)?;
+    let path = place.join("rows.ndjson");
+    println!("  raw rows: {}", path.display());
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    file.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn object(set: Set, round: usize, row: &Row) -> serde_json::Value {
+    let Moved {
+        wall,
+        sender,
+        receiver,
+        ..
+    } = &row.moved;
+    json!({
+        "set": format!("{set:?}"),
+        "round": round,
+        "peer": row.peer.title(),
+        "wall_seconds": wall.as_secs_f64(),
+        "sender_cpu_seconds": sender.processor.as_secs_f64(),
+        "sender_peak_bytes": sender.peak_memory,
+        "receiver_cpu_seconds": receiver.map(|usage| usage.processor.as_secs_f64()),
+        "receiver_peak_bytes": receiver.map(|usage| usage.peak_memory),
+        "lost": row.lost,
+    })
+}

@@ -1,0 +1,67 @@
+//! What goes through ssh: scp, rsync, tar.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Result;
+
+use super::pipeline::Pipeline;
+use super::{Bench, Moved, run_quietly, timed};
+use crate::bench::sets::Work;
+use crate::measure::{Measured, Usage};
+
+impl Bench {
+    pub(super) fn scp(&self, work: &Work, destination: &Path, cipher: &[&str]) -> Result<Moved> {
+        let (sender, mut scp) = Measured::new("scp", self.report("sender.time"));
+        scp.args(["-r", "-p", "-q"]).args(cipher);
+        scp.args(self.sshd.client_arguments("-P")?);
+        scp.arg(&work.source).arg(self.sshd.remote(destination));
+        self.over_ssh(&sender, &mut scp)
+    }
+
+    pub(super) fn rsync_ssh(&self, work: &Work, destination: &Path) -> Result<Moved> {
+        let (sender, mut rsync) = Measured::new("rsync", self.report("sender.time"));
+        let ssh = format!("ssh -q {}", self.sshd.client_arguments("-p")?.join(" "));
+        rsync.arg("-a").args(["-e", &ssh]);
+        rsync.arg(&work.source).arg(self.sshd.remote(destination));
+        self.over_ssh(&sender, &mut rsync)
+    }
+
+    pub(super) fn tar_ssh(&self, work: &Work, destination: &Path) -> Result<Moved> {
+        let mut ssh = Command::new("ssh");
+        ssh.arg("-q").args(self.sshd.client_arguments("-p")?);
+        ssh.args([self.sshd.host(), "tar".to_owned(), "-C".to_owned()]);
+        ssh.arg(destination).args(["-xf", "-"]);
+        let tar = super::plain::tar_out(work);
+        let server = self.sshd.serve_one(self.report("receiver.time"))?;
+        let pipeline = Pipeline::new([tar, ssh], &self.report("sender"));
+        let commands = pipeline.commands();
+        let (wall, (sender, receiver)) = timed(|| {
+            let sender = pipeline.spawn()?.wait();
+            self.sshd.check(sender.is_ok())?;
+            let receiver = server.join().expect("serving does not panic")?;
+            Ok((sender?, receiver))
+        })?;
+        Ok(Moved {
+            wall,
+            sender,
+            receiver: Some(receiver),
+            commands: self.shown(&commands.iter().collect::<Vec<_>>()),
+        })
+    }
+
+    fn over_ssh(&self, sender: &Measured, client: &mut Command) -> Result<Moved> {
+        let server = self.sshd.serve_one(self.report("receiver.time"))?;
+        let (wall, receiver): (_, Usage) = timed(|| {
+            let sent = run_quietly(client);
+            self.sshd.check(sent.is_ok())?;
+            server.join().expect("serving does not panic")
+        })?;
+        Ok(Moved {
+            wall,
+            sender: sender.usage()?,
+            receiver: Some(receiver),
+            commands: self.shown(&[client]),
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! Servers that are handed one connection on their standard input: when the process has ended, so has the connection, and
+//! its processor time is the server's share of it.
+
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+
+use anyhow::Result;
+
+use crate::measure::{Measured, Usage};
+
+/// Waits for one connection, in the background, and runs the server for it; gives what that used.
+pub(crate) fn serve_one(
+    listener: &TcpListener,
+    (measured, mut command): (Measured, Command),
+) -> Result<JoinHandle<Result<Usage>>> {
+    let listener = listener.try_clone()?;
+    Ok(thread::spawn(move || {
+        let (connection, _) = listener.accept()?;
+        let connection = OwnedFd::from(connection);
+        command.stdin(Stdio::from(connection.try_clone()?));
+        command.stdout(Stdio::from(connection));
+        command.status()?;
+        measured.usage()
+    }))
+}
