@@ -67,6 +67,12 @@ struct Connected<'a> {
 }
 
 #[derive(Serialize)]
+struct Lanes {
+    lanes: u16,
+    elapsed_seconds: f64,
+}
+
+#[derive(Serialize)]
 struct Offered<'a> {
     subdirectory: Option<PathFields<'a>>,
 }
@@ -159,6 +165,13 @@ impl Events {
                 let subdirectory = subdirectory.as_ref().map(PathFields::of);
                 self.line("offered", Offered { subdirectory });
             }
+            Event::Lanes { lanes, elapsed } => self.line(
+                "lanes",
+                Lanes {
+                    lanes: *lanes,
+                    elapsed_seconds: elapsed.as_secs_f64(),
+                },
+            ),
             Event::Progress(progress) => self.line("progress", progress_fields(progress)),
             Event::Stored {
                 number,

@@ -13,6 +13,7 @@ use crate::receipt_output::ReceiptOutput;
 use crate::receipt_text;
 use crate::report::{Exit, Failure};
 use crate::ui::{Ui, Volume};
+use crate::units::counted;
 
 /// Shared between the run, which tells it of events, and the verb, which asks how it went.
 #[derive(Clone)]
@@ -139,6 +140,14 @@ impl State {
             Event::Offered {
                 subdirectory: Some(path),
             } => ui.say(format_args!("Into the subdirectory {path}")),
+            Event::Lanes { lanes, elapsed } => ui.at(
+                Volume::Verbose,
+                format_args!(
+                    "{} after {:.2} s",
+                    counted(u64::from(*lanes), "lane", "lanes"),
+                    elapsed.as_secs_f64()
+                ),
+            ),
             Event::Progress(progress) => self.display.update(progress),
             Event::Stored { entry, hash, .. } => show_stored(ui, entry, hash.as_ref()),
             Event::Kept { path, .. } => {

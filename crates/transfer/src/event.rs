@@ -65,6 +65,13 @@ pub enum Event {
         /// The directory beneath the destination that it wants to send into.
         subdirectory: Option<RelativePath>,
     },
+    /// The sender has one lane more, because lanes made it faster so far, or one less, because the last did not.
+    Lanes {
+        /// Lanes from now on.
+        lanes: u16,
+        /// Since the session was authenticated.
+        elapsed: Duration,
+    },
     /// How far the transfer is; sent a few times a second.
     Progress(Progress),
     /// An entry is at its final place, and its content agreed. In the manifest's order.

@@ -13,10 +13,9 @@ use packhorse_proto::path::RelativePath;
 use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
 use packhorse_tree::{Existing, Placed, Temporary};
-use tokio::sync::mpsc::UnboundedSender;
 
 use super::parent::Parent;
-use super::report::Report;
+use super::report::{Report, Reports};
 use super::trouble::{self, Trouble};
 use crate::stages::Stages;
 
@@ -25,7 +24,7 @@ use crate::stages::Stages;
 pub(crate) struct Inbox {
     table: Mutex<Table>,
     changed: Condvar,
-    pub(crate) reports: UnboundedSender<Report>,
+    pub(crate) reports: Arc<Reports>,
     pub(crate) existing: Existing,
     pub(crate) stages: Stages,
     pub(crate) bytes: AtomicU64,
@@ -53,16 +52,11 @@ pub(crate) enum Lookup {
 }
 
 impl Inbox {
-    pub(crate) fn new(
-        reports: UnboundedSender<Report>,
-        existing: Existing,
-        max_open_files: usize,
-        patience: Duration,
-    ) -> Self {
+    pub(crate) fn new(existing: Existing, max_open_files: usize, patience: Duration) -> Self {
         Self {
             table: Mutex::default(),
             changed: Condvar::new(),
-            reports,
+            reports: Arc::default(),
             existing,
             stages: Stages::default(),
             bytes: AtomicU64::new(0),
@@ -78,17 +72,22 @@ impl Inbox {
     }
 
     pub(crate) fn report(&self, report: Report) {
-        // The control task is gone only when the session is over.
-        let _ = self.reports.send(report);
+        self.reports.tell(report);
     }
 
-    /// Makes an entry known: lanes may wait for it. `file` where its content is to come.
-    pub(crate) fn announce(&self, number: EntryNumber, file: Option<IncomingFile>) {
+    /// Makes entries known: lanes may wait for them. Each has a file where its content is to come.
+    pub(crate) fn announce(
+        &self,
+        entries: impl IntoIterator<Item = (EntryNumber, Option<Arc<IncomingFile>>)>,
+    ) {
         let mut table = self.lock();
-        table.announced = number + 1;
-        if let Some(file) = file {
-            table.files.insert(number, Arc::new(file));
+        for (number, file) in entries {
+            table.announced = number + 1;
+            if let Some(file) = file {
+                table.files.insert(number, file);
+            }
         }
+        drop(table);
         self.changed.notify_all();
     }
 
@@ -147,6 +146,8 @@ impl Inbox {
                 None if of.entry < table.announced => return Ok(Lookup::Unwanted),
                 _ => {}
             }
+            // What it waits for may come only when what was stored is known of.
+            self.reports.flush();
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(Violation::Unexpected(

@@ -78,6 +78,7 @@ impl LaneIn {
             Err(Broken::Io(error)) => Report::LaneEnded(Err(error)),
             Err(Broken::Violation(violation)) => Report::Violation(violation),
         });
+        inbox.reports.flush();
     }
 
     fn take_records(&mut self) -> Result<(), Broken> {
@@ -103,7 +104,9 @@ impl LaneIn {
                 return Ok(());
             }
             let body = &record[..body];
-            self.writer.take(body)?;
+            let taken = self.writer.take(body);
+            self.writer.inbox.reports.flush();
+            taken?;
             have = got - sealed;
             header[..have].copy_from_slice(&next[..have]);
         }

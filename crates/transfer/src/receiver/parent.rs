@@ -6,9 +6,8 @@ use packhorse_proto::entry::{Entry, Metadata};
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::Directory;
-use tokio::sync::mpsc::UnboundedSender;
 
-use super::report::Report;
+use super::report::{Report, Reports};
 
 /// A directory that something is placed in.
 #[derive(Debug, Clone)]
@@ -37,7 +36,7 @@ pub(crate) struct ListedDirectory {
     directory: Arc<Directory>,
     path: RelativePath,
     metadata: Metadata,
-    reports: UnboundedSender<Report>,
+    reports: Arc<Reports>,
     /// Its own parent, kept so that it is finished later.
     _parent: Parent,
 }
@@ -47,13 +46,13 @@ impl ListedDirectory {
         directory: Directory,
         entry: &Entry,
         parent: Parent,
-        reports: &UnboundedSender<Report>,
+        reports: &Arc<Reports>,
     ) -> Self {
         Self {
             directory: Arc::new(directory),
             path: entry.path.clone(),
             metadata: entry.metadata,
-            reports: reports.clone(),
+            reports: Arc::clone(reports),
             _parent: parent,
         }
     }
@@ -69,7 +68,6 @@ impl Drop for ListedDirectory {
                 Report::DirectoryFlawed(self.path.clone(), failure)
             }
         };
-        // The control task is gone only when the session is over.
-        let _ = self.reports.send(report);
+        self.reports.tell(report);
     }
 }

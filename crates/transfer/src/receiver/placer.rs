@@ -48,18 +48,21 @@ struct Placer {
     inbox: Arc<Inbox>,
     /// The listed directories from the destination down to the one that the last entry was in.
     levels: Vec<Level>,
+    /// Entries that lanes are not told of yet.
+    placed: Vec<(EntryNumber, Option<Arc<IncomingFile>>)>,
 }
 
 /// Starts the thread, which ends when the answer's sender is dropped.
 pub(crate) fn spawn(
     destination: Arc<Directory>,
     inbox: Arc<Inbox>,
-) -> io::Result<(Sender<Order>, JoinHandle<()>)> {
+) -> io::Result<(Sender<Vec<Order>>, JoinHandle<()>)> {
     let (sender, orders) = channel();
     let placer = Placer {
         destination,
         inbox,
         levels: Vec::new(),
+        placed: Vec::new(),
     };
     let thread = thread::Builder::new()
         .name("place".to_owned())
@@ -68,14 +71,29 @@ pub(crate) fn spawn(
 }
 
 impl Placer {
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self, orders: &Receiver<Vec<Order>>) {
         let inbox = Arc::clone(&self.inbox);
-        for order in orders {
-            inbox.stages.time(Stage::Write, || self.carry_out(order));
+        for orders in orders {
+            inbox.stages.time(Stage::Write, || {
+                for order in orders {
+                    self.carry_out(order);
+                }
+                self.announce();
+            });
+            inbox.reports.flush();
         }
     }
 
+    /// Lanes may have the entries that were placed.
+    fn announce(&mut self) {
+        self.inbox.announce(self.placed.drain(..));
+    }
+
     fn carry_out(&mut self, order: Order) {
+        if !matches!(order, Order::Entry { .. }) {
+            // It may be about one of them.
+            self.announce();
+        }
         match order {
             Order::Entry { number, entry } => self.place(number, entry),
             Order::Revised {
@@ -100,7 +118,7 @@ impl Placer {
                 }
                 let failure = Failure::new(FailureClass::Parent, "its directory could not be made");
                 self.inbox.report(Report::Failed(number, failure));
-                return self.inbox.announce(number, None);
+                return self.placed.push((number, None));
             }
         };
         let outcome = match &entry.kind {
@@ -134,7 +152,7 @@ impl Placer {
             self.inbox.report(trouble.into_report(number));
             None
         });
-        self.inbox.announce(number, file);
+        self.placed.push((number, file.map(Arc::new)));
     }
 
     fn place_directory(

@@ -50,10 +50,11 @@ struct Session {
     started: Instant,
     authenticated_at: Instant,
     inbox: Arc<Inbox>,
-    reports: UnboundedReceiver<Report>,
     arrivals: UnboundedReceiver<LaneArrival>,
     /// Gone once the manifest is complete.
-    orders: Option<Sender<Order>>,
+    orders: Option<Sender<Vec<Order>>>,
+    /// What the placing thread is not told of yet.
+    pending: Vec<Order>,
     threads: Vec<JoinHandle<()>>,
     /// The lanes' sockets, to end threads that wait in them.
     lane_sockets: Vec<TcpStream>,
@@ -100,11 +101,9 @@ pub(crate) async fn run(
         name,
         protection: protection(suite).to_owned(),
     });
-    let (report_to, reports) = mpsc::unbounded_channel();
     let (lanes, arrivals) = mpsc::unbounded_channel();
     let limits = &setting.reception.limits;
     let inbox = Arc::new(Inbox::new(
-        report_to,
         setting.existing,
         limits.open_files,
         limits.silence,
@@ -117,9 +116,9 @@ pub(crate) async fn run(
         started,
         authenticated_at: Instant::now(),
         inbox,
-        reports,
         arrivals,
         orders: None,
+        pending: Vec::new(),
         threads: Vec::new(),
         lane_sockets: Vec::new(),
         lane_failure: None,
@@ -188,6 +187,7 @@ impl Session {
             while let Some(event) = self.proto.poll_event() {
                 self.handle_event(event, id, observer)?;
             }
+            self.send_orders();
             for (path, failure) in self.flaws.drain(..) {
                 tell_failed(&path, &failure, observer);
             }
@@ -202,10 +202,9 @@ impl Session {
             let lane_deadline = self.lane_failure.as_ref().map(|(_, at)| *at);
             tokio::select! {
                 turn = self.wire.turn(&mut self.plaintext) => self.handle_turn(turn)?,
-                Some(report) = self.reports.recv() => {
-                    self.handle_report(report)?;
-                    // What else is there goes into the same message.
-                    while let Ok(report) = self.reports.try_recv() {
+                reports = self.inbox.reports.hear() => {
+                    // They go into the same message.
+                    for report in reports {
                         self.handle_report(report)?;
                     }
                 }
@@ -313,9 +312,15 @@ impl Session {
     }
 
     fn order(&mut self, order: Order) {
-        if let Some(orders) = &self.orders {
+        self.pending.push(order);
+    }
+
+    fn send_orders(&mut self) {
+        if let Some(orders) = &self.orders
+            && !self.pending.is_empty()
+        {
             // The placing thread ends only when this sender is dropped.
-            let _ = orders.send(order);
+            let _ = orders.send(std::mem::take(&mut self.pending));
         }
     }
 

@@ -56,6 +56,10 @@ pub(crate) enum LaneReport {
         number: EntryNumber,
         failure: Failure,
     },
+    /// One more lane takes files.
+    Opened,
+    /// One more lane could not be had: the others go on.
+    NotOpened,
     /// The lane has done all there was, or failed.
     Ended(io::Result<()>),
 }

@@ -1,6 +1,8 @@
 //! The sender: one control task, a walking thread and lane threads.
 
+mod growth;
 mod lane;
+mod lanes;
 mod queue;
 mod session;
 mod walker;

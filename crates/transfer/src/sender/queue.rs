@@ -19,6 +19,8 @@ struct Inner<T> {
     jobs: VecDeque<T>,
     /// No more jobs come.
     closed: bool,
+    /// Threads that are to end though there are jobs.
+    surplus: usize,
 }
 
 impl<T> WorkQueue<T> {
@@ -26,6 +28,7 @@ impl<T> WorkQueue<T> {
         let inner = Mutex::new(Inner {
             jobs: VecDeque::with_capacity(capacity),
             closed: false,
+            surplus: 0,
         });
         Self {
             inner,
@@ -40,21 +43,30 @@ impl<T> WorkQueue<T> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn has_room(&self) -> bool {
-        self.lock().jobs.len() < self.capacity
+    /// How many jobs it takes now.
+    pub(crate) fn room(&self) -> usize {
+        self.capacity.saturating_sub(self.lock().jobs.len())
     }
 
-    /// Adds a job; whoever adds has asked [`has_room`](Self::has_room).
-    pub(crate) fn push(&self, job: T) {
-        self.lock().jobs.push_back(job);
-        self.filled.notify_one();
+    /// Adds jobs; whoever adds has asked for [`room`](Self::room).
+    pub(crate) fn push(&self, jobs: impl IntoIterator<Item = T>) {
+        let mut inner = self.lock();
+        let before = inner.jobs.len();
+        inner.jobs.extend(jobs);
+        let added = inner.jobs.len() - before;
+        drop(inner);
+        match added {
+            0 => {}
+            1 => self.filled.notify_one(),
+            _ => self.filled.notify_all(),
+        }
     }
 
-    /// Waits until [`has_room`](Self::has_room).
-    pub(crate) async fn room(&self) {
-        while !self.has_room() {
+    /// Waits until half of it is free: whoever fills it does so for many jobs at once.
+    pub(crate) async fn half_empty(&self) {
+        while self.room() < self.capacity / 2 {
             let emptied = self.emptied.notified();
-            if self.has_room() {
+            if self.room() >= self.capacity / 2 {
                 return;
             }
             emptied.await;
@@ -67,6 +79,17 @@ impl<T> WorkQueue<T> {
         self.filled.notify_all();
     }
 
+    /// One of the threads is to end, once it has done what it is at.
+    pub(crate) fn dismiss_one(&self) {
+        self.lock().surplus += 1;
+        self.filled.notify_one();
+    }
+
+    /// Whether jobs wait.
+    pub(crate) fn has_jobs(&self) -> bool {
+        !self.lock().jobs.is_empty()
+    }
+
     /// No job that waits is done any more.
     pub(crate) fn cancel(&self) {
         self.lock().jobs.clear();
@@ -75,25 +98,33 @@ impl<T> WorkQueue<T> {
 
     /// The next job, where there is one at this moment.
     pub(crate) fn try_pop(&self) -> Option<T> {
-        let job = self.lock().jobs.pop_front();
-        self.notify_emptied(job)
+        let inner = self.lock();
+        if inner.surplus > 0 {
+            return None;
+        }
+        self.take_from(inner)
     }
 
-    /// The next job; `None` when there will be none.
+    /// The next job; `None` when there will be none for this thread.
     pub(crate) fn pop(&self) -> Option<T> {
-        let waiting = |inner: &mut Inner<T>| inner.jobs.is_empty() && !inner.closed;
+        let waiting =
+            |inner: &mut Inner<T>| inner.jobs.is_empty() && !inner.closed && inner.surplus == 0;
         let guard = self.filled.wait_while(self.lock(), waiting);
-        let job = guard
-            .unwrap_or_else(PoisonError::into_inner)
-            .jobs
-            .pop_front();
-        self.notify_emptied(job)
+        let mut inner = guard.unwrap_or_else(PoisonError::into_inner);
+        if inner.surplus > 0 {
+            inner.surplus -= 1;
+            return None;
+        }
+        self.take_from(inner)
     }
 
-    fn notify_emptied(&self, job: Option<T>) -> Option<T> {
-        if job.is_some() {
+    fn take_from(&self, mut inner: MutexGuard<'_, Inner<T>>) -> Option<T> {
+        let job = inner.jobs.pop_front()?;
+        let left = inner.jobs.len();
+        drop(inner);
+        if left == self.capacity - self.capacity / 2 {
             self.emptied.notify_one();
         }
-        job
+        Some(job)
     }
 }

@@ -2,25 +2,23 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdTcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use packhorse_endpoint::{self as endpoint, CallObserver, Observed};
 use packhorse_proto::entry::Kind;
-use packhorse_proto::lane::LaneHello;
 use packhorse_proto::message::{AbortCode, Counters, SessionId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 use packhorse_tree::WalkError;
-use packhorse_trust::{Initiator, InitiatorAwaitsTag, Sealer, SessionKeys, Suite};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::oneshot;
+use packhorse_trust::{Initiator, InitiatorAwaitsTag, SessionKeys, Suite};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::lane::{Job, JobSource, LaneOut, LaneReport, Outbox};
+use super::growth::{self, Decision, Growth};
+use super::lane::{Job, JobSource, LaneReport, Outbox};
+use super::lanes::{Lanes, Proof};
 use super::walker::{self, Batch, Item, Origin};
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -57,9 +55,14 @@ pub(super) struct Session {
     peer_name: String,
     outbox: Arc<Outbox>,
     reports: UnboundedReceiver<LaneReport>,
-    report_to: UnboundedSender<LaneReport>,
-    /// A connection for the first lane, made while the code is proved.
-    lane: Option<oneshot::Receiver<io::Result<Observed<StdTcpStream>>>>,
+    lanes: Lanes,
+    session: SessionId,
+    /// Lanes that the peer takes in this session, one after the other or at once.
+    lane_numbers: u16,
+    /// How long the peer took to answer the first message.
+    round_trip: Duration,
+    /// Decides how many lanes there are, once there is one.
+    growth: Option<Growth>,
     /// What the walk found and the window has no room for yet.
     found: VecDeque<Result<Item, WalkError>>,
     known: Counters,
@@ -68,9 +71,6 @@ pub(super) struct Session {
     unlisted: u64,
     /// Whether entries may go.
     accepted: bool,
-    lanes_running: usize,
-    /// The lanes' sockets, to end threads that wait in them.
-    lane_sockets: Vec<StdTcpStream>,
     /// Why a lane broke; the control connection may yet say what is behind it.
     lane_failure: Option<(Error, Instant)>,
     receipt: Option<Receipt>,
@@ -110,9 +110,8 @@ impl Session {
         };
         let started = Instant::now();
         let (report_to, reports) = mpsc::unbounded_channel();
-        let lane = super::on_thread("connect", move || {
-            connect_lane(peer, patience, calls.as_ref())
-        })?;
+        let outbox = Arc::new(Outbox::new(QUEUED_FILES));
+        let lanes = Lanes::new(peer, patience, calls, Arc::clone(&outbox), report_to)?;
         Ok(Self {
             wire,
             plaintext: early,
@@ -125,17 +124,18 @@ impl Session {
             keys: None,
             suite: None,
             peer_name: String::new(),
-            outbox: Arc::new(Outbox::new(QUEUED_FILES)),
+            outbox,
             reports,
-            report_to,
-            lane: Some(lane),
+            lanes,
+            session: SessionId::default(),
+            lane_numbers: 0,
+            round_trip: Duration::ZERO,
+            growth: None,
             found: VecDeque::new(),
             known: Counters::default(),
             walked: false,
             unlisted: 0,
             accepted: false,
-            lanes_running: 0,
-            lane_sockets: Vec::new(),
             lane_failure: None,
             receipt: None,
             peer_progress: Counters::default(),
@@ -172,18 +172,22 @@ impl Session {
                 self.started + self.proto.poll_timeout().unwrap_or(self.limits_silence);
             let lane_deadline = self.lane_failure.as_ref().map(|(_, at)| *at);
             let offering = self.proto.can_offer();
+            let look_at = self.growth.as_ref().map(Growth::next_look);
             tokio::select! {
                 turn = self.wire.turn(&mut self.plaintext) => self.handle_turn(turn?)?,
                 Some(report) = self.reports.recv() => self.handle_report(report)?,
                 batch = walk.recv(), if offering && self.found.is_empty() && !self.walked => {
                     self.handle_batch(batch);
                 }
-                () = self.outbox.queue.room(), if offering && !self.found.is_empty() => {}
+                () = self.outbox.queue.half_empty(), if offering && !self.found.is_empty() => {}
                 _ = ticks.tick() => {
                     if self.wire.is_stalled(self.limits_silence) {
                         return Err(Error::NotReading);
                     }
                     self.tell_progress(observer);
+                }
+                () = sleep_until(look_at.unwrap_or(timeout_at)), if look_at.is_some() => {
+                    self.look_at_lanes(observer)?;
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
@@ -234,42 +238,45 @@ impl Session {
 
     /// Offers what was found, as far as window and queue have room.
     fn offer_found(&mut self, observer: &mut Observer) {
-        while self.proto.can_offer() && self.outbox.queue.has_room() {
-            let Some(found) = self.found.pop_front() else {
-                if self.walked {
-                    self.proto.end_of_entries();
-                    self.outbox.queue.close();
-                }
-                return;
-            };
-            match found {
-                Ok(item) => self.offer(item),
-                Err(WalkError { path, problem }) => {
+        let mut jobs = Vec::new();
+        let room = self.outbox.queue.room();
+        let mut ended = false;
+        while self.proto.can_offer() && jobs.len() < room {
+            match self.found.pop_front() {
+                Some(Ok(item)) => jobs.extend(self.offer(item)),
+                Some(Err(WalkError { path, problem })) => {
                     self.unlisted += 1;
                     observer(&Event::Failed {
                         path,
                         message: problem.to_string(),
                     });
                 }
+                None => {
+                    ended = self.walked;
+                    break;
+                }
             }
+        }
+        self.outbox.queue.push(jobs);
+        if ended {
+            self.proto.end_of_entries();
+            self.outbox.queue.close();
         }
     }
 
-    fn offer(&mut self, item: Item) {
+    /// Offers one, and answers what lanes have to do for it.
+    fn offer(&mut self, item: Item) -> Option<Job> {
         let path = item.entry.path.clone();
-        let Some(number) = self.proto.offer(item.entry) else {
-            return;
+        let number = self.proto.offer(item.entry)?;
+        let source = match item.content? {
+            Origin::File(at) => JobSource::File(at),
+            Origin::Stdin => JobSource::Stdin,
         };
-        let source = match item.content {
-            Some(Origin::File(at)) => JobSource::File(at),
-            Some(Origin::Stdin) => JobSource::Stdin,
-            None => return,
-        };
-        self.outbox.queue.push(Job {
+        Some(Job {
             number,
             path,
             source,
-        });
+        })
     }
 
     fn handle_report(&mut self, report: LaneReport) -> Result<(), Error> {
@@ -289,8 +296,17 @@ impl Session {
             }
             LaneReport::Withdrawn { number, failure } => self.proto.withdraw(number, failure),
             LaneReport::Ended(Ok(())) => {
-                self.lanes_running = self.lanes_running.saturating_sub(1);
-                if self.lanes_running == 0 {
+                if self.lanes.one_ended() {
+                    self.proto.all_content_sent()?;
+                }
+            }
+            LaneReport::Opened => self.lanes.one_opened(),
+            LaneReport::NotOpened => {
+                self.lanes.one_opened();
+                if let Some(growth) = &mut self.growth {
+                    growth.refused(Instant::now());
+                }
+                if self.lanes.one_ended() {
                     self.proto.all_content_sent()?;
                 }
             }
@@ -309,14 +325,21 @@ impl Session {
     ) -> Result<(), Error> {
         match event {
             SenderEvent::Welcomed { suite, share, name } => {
+                // At least: the peer has computed as well.
+                self.round_trip = self.now();
                 self.peer_name = name.as_str().to_owned();
                 self.suite = Suite::from_id(suite);
                 self.handle_welcome(share, observer)?;
             }
             SenderEvent::Confirmed { tag } => self.handle_confirmation(&tag, observer)?,
-            SenderEvent::Accepted { session, .. } => {
+            SenderEvent::Accepted { session, lanes } => {
                 self.accepted = true;
-                self.open_lane(session).await?;
+                let first = proof(&mut self.keys, self.suite, session);
+                self.lanes.open_first(first).await?;
+                let now = Instant::now();
+                self.session = session;
+                self.lane_numbers = lanes;
+                self.growth = Some(Growth::new(most_lanes(), self.round_trip, now));
             }
             SenderEvent::Unwanted(number) => self.outbox.add_unwanted(number),
             SenderEvent::Finished(finished) => {
@@ -393,40 +416,32 @@ impl Session {
         });
     }
 
-    async fn open_lane(&mut self, session: SessionId) -> Result<(), Error> {
-        let Some(connecting) = self.lane.take() else {
+    /// Has one lane more, or one less, as what was moved since the last look says.
+    fn look_at_lanes(&mut self, observer: &mut Observer) -> Result<(), Error> {
+        let Some(growth) = &mut self.growth else {
             return Ok(());
         };
-        let stream = connecting
-            .await
-            .map_err(io::Error::other)
-            .and_then(|stream| stream);
-        let stream = stream.map_err(Error::Lost)?;
-        self.lane_sockets
-            .push(stream.try_clone().map_err(Error::Lost)?);
-        let lane = 0;
-        let (mut tag, mut sealer) = ([0; 32], None);
-        if let (Some(keys), Some(suite)) = (&mut self.keys, self.suite) {
-            tag = keys.lane_tag(&session, lane);
-            let keys = keys
-                .open_lane(lane)
-                .map_err(|error| Error::Lost(io::Error::other(error)))?;
-            sealer = Some(Sealer::new(suite, keys.sender_to_receiver));
+        let bytes = self.outbox.bytes.load(Ordering::Relaxed);
+        let files = self.outbox.files.load(Ordering::Relaxed);
+        // One that is on its way may yet fail: until then nobody knows how many there are.
+        if self.lanes.is_opening() {
+            growth.postpone(Instant::now());
+            return Ok(());
         }
-        let hello = LaneHello { session, lane, tag };
-        let (outbox, reports) = (Arc::clone(&self.outbox), self.report_to.clone());
-        let run = move || {
-            let opened = LaneOut::open(stream, &hello, sealer, outbox, reports.clone());
-            let _ = reports.send(LaneReport::Ended(opened.and_then(LaneOut::run)));
-        };
-        let spawned = thread::Builder::new()
-            .name(format!("lane {lane}"))
-            .spawn(run);
-        spawned.map_err(|error| Error::Resources {
-            what: "threads",
-            error,
-        })?;
-        self.lanes_running += 1;
+        let queue = &self.outbox.queue;
+        let (waiting, may_add) = (queue.has_jobs(), self.lanes.opened() < self.lane_numbers);
+        match growth.look(Instant::now(), growth::work(bytes, files), waiting, may_add) {
+            Decision::Stay => return Ok(()),
+            Decision::Add => {
+                let another = proof(&mut self.keys, self.suite, self.session);
+                self.lanes.open_another(another)?;
+            }
+            Decision::Drop => queue.dismiss_one(),
+        }
+        observer(&Event::Lanes {
+            lanes: growth.lanes(),
+            elapsed: self.authenticated_at.elapsed(),
+        });
         Ok(())
     }
 
@@ -457,10 +472,7 @@ impl Session {
     /// Tells the peer how it ended, and closes in order.
     pub(super) async fn end(mut self, outcome: Result<Receipt, Error>) -> Result<Receipt, Error> {
         self.outbox.queue.cancel();
-        for socket in &self.lane_sockets {
-            // A lane that is done is closed already.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
-        }
+        self.lanes.end();
         if let Err(error) = &outcome {
             self.proto.abort(error.abort_code(), &error.to_string());
         }
@@ -476,13 +488,16 @@ impl Session {
     }
 }
 
-/// The lane's connection, made by a thread so that it can wait for the session to be accepted.
-fn connect_lane(
-    peer: SocketAddr,
-    patience: Duration,
-    calls: Option<&Arc<dyn CallObserver>>,
-) -> io::Result<Observed<StdTcpStream>> {
-    let stream = StdTcpStream::connect_timeout(&peer, patience)?;
-    endpoint::tune(&stream)?;
-    Ok(Observed::new(stream, calls))
+/// More lanes than cores, and one that waits for its disk or network meanwhile, only take turns.
+fn most_lanes() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u16::try_from(cores + 1).unwrap_or(u16::MAX)
+}
+
+/// What a lane proves with that it belongs to this session.
+fn proof(keys: &mut Option<SessionKeys>, suite: Option<Suite>, session: SessionId) -> Proof<'_> {
+    Proof {
+        session,
+        keys: keys.as_mut().zip(suite),
+    }
 }
