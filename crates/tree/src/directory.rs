@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use packhorse_proto::entry::{LinkTarget, Metadata, Timestamp};
+use packhorse_proto::entry::{self, LinkTarget, Metadata, Timestamp};
 use packhorse_proto::path::{Name, RelativePath};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -110,12 +110,13 @@ impl Directory {
         place::take_name(self, &temporary, name, existing)
     }
 
-    /// Starts a file in this directory, without a name for now.
+    /// Starts a file in this directory, without a name for now. It is to have this mode in the end: saying so now
+    /// may save a call later.
     ///
     /// # Errors
     /// The directory cannot be written, or descriptors or inodes ran out.
-    pub fn create_file(self: &Arc<Self>) -> io::Result<Temporary> {
-        Temporary::create(Arc::clone(self))
+    pub fn create_file(self: &Arc<Self>, mode: entry::Mode) -> io::Result<Temporary> {
+        Temporary::create(Arc::clone(self), mode)
     }
 
     /// Stores a whole file of known content, possibly none.
@@ -133,7 +134,7 @@ impl Directory {
             name: name.to_string(),
             error,
         };
-        let file = self.create_file().map_err(failed)?;
+        let file = self.create_file(metadata.mode).map_err(failed)?;
         file.write_at(content, 0).map_err(failed)?;
         file.commit(name, metadata, existing)
     }

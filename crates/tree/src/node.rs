@@ -87,10 +87,28 @@ pub(crate) fn times(modified: Timestamp) -> Timestamps {
     }
 }
 
+/// Permission bits, as the kernel takes them.
+pub(crate) fn mode(mode: Mode) -> rustix::fs::Mode {
+    rustix::fs::Mode::from_raw_mode(mode.bits().into())
+}
+
 /// Permission bits exactly (no umask plays a part) and the modification time, by descriptor.
 pub(crate) fn set_metadata(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
-    let mode = rustix::fs::Mode::from_raw_mode(metadata.mode.bits().into());
-    rustix::fs::fchmod(&file, mode)?;
+    rustix::fs::fchmod(&file, mode(metadata.mode))?;
+    set_times(file, metadata)
+}
+
+/// The same for a file that may have been made with these permissions. Looking is much cheaper than setting them, which
+/// writes to the filesystem's journal.
+pub(crate) fn set_file_metadata(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
+    let has = rustix::fs::fstat(&file)?.st_mode & 0o7777;
+    if has != u32::from(metadata.mode.bits()) {
+        rustix::fs::fchmod(&file, mode(metadata.mode))?;
+    }
+    set_times(file, metadata)
+}
+
+fn set_times(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
     rustix::fs::futimens(&file, &times(metadata.modified))?;
     let seconds = metadata.modified.seconds();
     // Filesystems cut times they cannot hold without a word. All hold those of 32 bits.

@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use packhorse_proto::entry::Metadata;
+use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::path::Name;
 use rustix::fd::OwnedFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat};
@@ -18,8 +18,8 @@ use crate::place::{self, Existing, PlaceError, Placed};
 /// A file being written in the directory where it will stay.
 ///
 /// It has no name at all (`O_TMPFILE`), so a killed process leaves nothing; where the filesystem has no
-/// such files it is named `.packhorse-<16 hexadecimal digits>.part` and removed when dropped. It is
-/// for its owner alone (0600) until [`commit`](Self::commit).
+/// such files it is named `.packhorse-<16 hexadecimal digits>.part`, is for its owner alone (0600), and removed when
+/// dropped.
 #[derive(Debug)]
 pub struct Temporary {
     directory: Arc<Directory>,
@@ -29,9 +29,9 @@ pub struct Temporary {
 }
 
 impl Temporary {
-    pub(crate) fn create(directory: Arc<Directory>) -> io::Result<Self> {
+    pub(crate) fn create(directory: Arc<Directory>, mode: entry::Mode) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match openat(&directory, c".", flags, Mode::RUSR | Mode::WUSR) {
+        match openat(&directory, c".", flags, node::mode(mode)) {
             Ok(file) => Ok(Self {
                 directory,
                 file,
@@ -87,7 +87,8 @@ impl Temporary {
         metadata: Metadata,
         existing: Existing,
     ) -> Result<Placed, PlaceError> {
-        node::set_metadata(&self.file, metadata).map_err(|error| PlaceError::io(name, error))?;
+        node::set_file_metadata(&self.file, metadata)
+            .map_err(|error| PlaceError::io(name, error))?;
         match self.named.take() {
             Some(temporary) => place::take_name(&self.directory, &temporary, name, existing),
             None => self.link(name, existing),
@@ -231,7 +232,7 @@ mod tests {
     fn a_descriptor_gets_a_name_through_proc() {
         let root = tempdir().unwrap();
         let directory = Arc::new(Directory::open_root(root.path()).unwrap());
-        let file = Temporary::create(Arc::clone(&directory)).unwrap();
+        let file = Temporary::create(Arc::clone(&directory), Mode::from_st_mode(0o600)).unwrap();
         file.write_at(b"content", 0).unwrap();
         link_through_proc(&file.file, &directory, b"a").unwrap();
         assert_eq!(fs::read(root.path().join("a")).unwrap(), b"content");

@@ -136,7 +136,8 @@ impl Client {
             error: error.to_string(),
         };
         // Nothing is reserved by what the header says: a client could fill the disk with one line.
-        let file = hall.destination.create_file().map_err(cannot)?;
+        let file = hall.destination.create_file(metadata_of_now().mode);
+        let file = file.map_err(cannot)?;
         let actual = self.receive_content(header, early, &file, received, hall)?;
         if let (Check::Md5 { sum, .. }, Some(actual)) = (&header.check, actual)
             && *sum != actual

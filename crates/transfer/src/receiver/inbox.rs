@@ -242,7 +242,7 @@ impl IncomingFile {
             let rule = "more files at once than this receiver takes";
             return Err(Trouble::Violation(Violation::Unexpected(rule)));
         }
-        let temporary = self.parent.directory().create_file();
+        let temporary = self.parent.directory().create_file(self.metadata.mode);
         let temporary = Arc::new(temporary.map_err(|error| trouble::of_io(&self.path, &error))?);
         inbox.open_files.fetch_add(1, Ordering::Relaxed);
         progress.content = Stored::Unfinished(Arc::clone(&temporary));

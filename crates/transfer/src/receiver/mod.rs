@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_endpoint as endpoint;
+use packhorse_proto::entry::Mode;
 use packhorse_proto::escape::Escaped;
 use packhorse_proto::preface::Security;
 use packhorse_tree::{Directory, Existing};
@@ -109,7 +110,10 @@ pub(crate) fn open_destination(directory: &Path) -> Result<Arc<Directory>, Error
     fs::create_dir_all(directory).map_err(failed)?;
     let root = Arc::new(Directory::open_root(directory).map_err(failed)?);
     // A place that cannot be written shows now, and not file by file.
-    drop(root.create_file().map_err(failed)?);
+    drop(
+        root.create_file(Mode::from_st_mode(0o600))
+            .map_err(failed)?,
+    );
     Ok(root)
 }
 

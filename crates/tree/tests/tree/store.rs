@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use packhorse_proto::entry::Mode;
 use packhorse_tree::{Existing, NodeKind, PlaceError, Placed};
 use tempfile::tempdir;
 
@@ -13,7 +14,9 @@ use crate::fixture::{directory, metadata, name, names_in};
 #[test]
 fn a_file_has_no_name_until_it_is_whole() {
     let root = tempdir().unwrap();
-    let file = directory(root.path()).create_file().unwrap();
+    let file = directory(root.path())
+        .create_file(Mode::from_st_mode(0o644))
+        .unwrap();
     file.write_at(b"later", 5).unwrap();
     file.write_at(b"first", 0).unwrap();
     assert!(names_in(root.path()).is_empty());
@@ -26,7 +29,9 @@ fn a_file_has_no_name_until_it_is_whole() {
 #[test]
 fn a_dropped_file_leaves_nothing() {
     let root = tempdir().unwrap();
-    let file = directory(root.path()).create_file().unwrap();
+    let file = directory(root.path())
+        .create_file(Mode::from_st_mode(0o644))
+        .unwrap();
     file.write_at(&[1; 100_000], 0).unwrap();
     drop(file);
     assert!(names_in(root.path()).is_empty());
@@ -35,7 +40,9 @@ fn a_dropped_file_leaves_nothing() {
 #[test]
 fn extents_are_written_from_several_threads() {
     let root = tempdir().unwrap();
-    let file = directory(root.path()).create_file().unwrap();
+    let file = directory(root.path())
+        .create_file(Mode::from_st_mode(0o644))
+        .unwrap();
     thread::scope(|scope| {
         for part in 0..8_u8 {
             let file = &file;
@@ -159,9 +166,9 @@ fn a_directory_that_was_removed_takes_no_file() {
     let gone = root.path().join("gone");
     fs::create_dir(&gone).unwrap();
     let open = directory(&gone);
-    let file = open.create_file().unwrap();
+    let file = open.create_file(Mode::from_st_mode(0o644)).unwrap();
     fs::remove_dir(&gone).unwrap();
-    assert!(open.create_file().is_err());
+    assert!(open.create_file(Mode::from_st_mode(0o644)).is_err());
     let committed = file.commit(name("file"), metadata(0o600, 0, 0), Existing::Replace);
     assert!(matches!(committed, Err(PlaceError::Io { .. })));
 }
