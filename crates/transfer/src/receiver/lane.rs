@@ -73,6 +73,8 @@ impl LaneIn {
         let outcome = self.take_records();
         // The sender's lane waits for this, whoever else still holds the socket.
         let _ = self.stream.shutdown(Shutdown::Both);
+        // The file that it held may have been the last of its directory.
+        drop(self.writer);
         inbox.report(match outcome {
             Ok(()) => Report::LaneEnded(Ok(())),
             Err(Broken::Io(error)) => Report::LaneEnded(Err(error)),

@@ -214,6 +214,8 @@ impl Session {
                         return Err(Error::NotReading);
                     }
                     self.tell_progress(observer);
+                    // Whoever lets go of a directory last may be somebody who flushes nothing.
+                    self.inbox.reports.flush();
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
