@@ -29,6 +29,7 @@ pub(crate) const FOR_TESTS: &[DebianProgram] = &[
     debian("setpriv", "util-linux"),
     debian("mount", "mount"),
     debian("ip", "iproute2"),
+    debian("ping", "iputils-ping"),
     debian("nft", "nftables"),
     debian("tshark", "tshark"),
     debian("tmux", "tmux"),

@@ -13,8 +13,9 @@ use packhorse_trust::{Sealer, SessionKeys, Suite};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::lane::{LaneOut, LaneReport, Outbox};
+use super::lane::LaneOut;
 use super::on_thread;
+use super::outbox::{LaneReport, Outbox};
 use crate::error::Error;
 
 /// The lanes of a session.

@@ -1,10 +1,14 @@
 //! The sender: one control task, a walking thread and lane threads.
 
+mod file;
 mod growth;
 mod lane;
 mod lanes;
+mod outbox;
 mod queue;
 mod session;
+mod shared;
+mod stream;
 mod walker;
 
 use std::io;

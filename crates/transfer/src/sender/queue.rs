@@ -62,6 +62,13 @@ impl<T> WorkQueue<T> {
         }
     }
 
+    /// Adds a job that a thread found while it did another, whether there is room or not: what waits for room is the
+    /// one that fills the queue.
+    pub(crate) fn share(&self, job: T) {
+        self.lock().jobs.push_back(job);
+        self.filled.notify_one();
+    }
+
     /// Waits until half of it is free: whoever fills it does so for many jobs at once.
     pub(crate) async fn half_empty(&self) {
         while self.room() < self.capacity / 2 {
@@ -83,6 +90,11 @@ impl<T> WorkQueue<T> {
     pub(crate) fn dismiss_one(&self) {
         self.lock().surplus += 1;
         self.filled.notify_one();
+    }
+
+    /// Whether one of the threads is to end before it begins with another job.
+    pub(crate) fn wants_fewer(&self) -> bool {
+        self.lock().surplus > 0
     }
 
     /// Whether jobs wait.

@@ -17,8 +17,8 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::growth::{self, Decision, Growth};
-use super::lane::{Job, JobSource, LaneReport, Outbox};
 use super::lanes::{Lanes, Proof};
+use super::outbox::{FileJob, LaneReport, Outbox, Task};
 use super::walker::{self, Batch, Item, Origin};
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -265,17 +265,12 @@ impl Session {
     }
 
     /// Offers one, and answers what lanes have to do for it.
-    fn offer(&mut self, item: Item) -> Option<Job> {
+    fn offer(&mut self, item: Item) -> Option<Task> {
         let path = item.entry.path.clone();
         let number = self.proto.offer(item.entry)?;
-        let source = match item.content? {
-            Origin::File(at) => JobSource::File(at),
-            Origin::Stdin => JobSource::Stdin,
-        };
-        Some(Job {
-            number,
-            path,
-            source,
+        Some(match item.content? {
+            Origin::File(at) => Task::File(FileJob { number, path, at }),
+            Origin::Stdin => Task::Stdin(number),
         })
     }
 

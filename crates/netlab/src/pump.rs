@@ -1,0 +1,72 @@
+//! A thread that carries packets from one TUN device to the other.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::time::Timespec;
+use tun_rs::SyncDevice;
+
+use crate::conditions::Counters;
+use crate::shaper::Shaper;
+
+/// Bytes of the largest packet.
+const LARGEST: usize = 65_536;
+
+/// Packets that are taken before those are delivered that are due.
+const BATCH: usize = 32;
+
+/// How long an end goes unnoticed where no packet comes.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// One direction of a link.
+pub(crate) struct Pump {
+    pub(crate) from: Arc<SyncDevice>,
+    pub(crate) to: Arc<SyncDevice>,
+    pub(crate) shaper: Shaper,
+    pub(crate) counters: Arc<Mutex<Counters>>,
+    pub(crate) over: Arc<AtomicBool>,
+}
+
+impl Pump {
+    /// Carries packets until it is over. Both devices do not block.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let begin = Instant::now();
+        let mut buffer = vec![0; LARGEST];
+        // In the order of their arrival, because the delay is the same for all.
+        let mut under_way: VecDeque<(Duration, Box<[u8]>)> = VecDeque::new();
+        while !self.over.load(Ordering::Relaxed) {
+            for _ in 0..BATCH {
+                let length = match self.from.recv(&mut buffer) {
+                    Ok(length) => length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                };
+                let packet = &buffer[..length];
+                if let Some(arrival) = self.shaper.pass(begin.elapsed(), packet) {
+                    under_way.push_back((arrival, packet.into()));
+                }
+            }
+            let now = begin.elapsed();
+            while let Some((_, packet)) = under_way.pop_front_if(|(arrival, _)| *arrival <= now) {
+                // A device that is down, or full, loses packets like any other.
+                let _ = self.to.send(&packet);
+            }
+            *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.shaper.counters();
+            let wait = under_way.front().map_or(LOOK, |(arrival, _)| {
+                arrival.saturating_sub(begin.elapsed()).min(LOOK)
+            });
+            let timeout = Timespec::try_from(wait).map_err(io::Error::other)?;
+            let mut waiting = [PollFd::from_borrowed_fd(self.from.as_fd(), PollFlags::IN)];
+            match poll(&mut waiting, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

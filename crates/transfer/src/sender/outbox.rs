@@ -1,0 +1,120 @@
+//! What the control task and the lanes of a sender share.
+
+use std::collections::HashSet;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use packhorse_proto::entry::{EntryNumber, Metadata};
+use packhorse_proto::message::Failure;
+use packhorse_proto::path::RelativePath;
+use packhorse_proto::window::Content;
+use packhorse_tree::FileAt;
+
+use super::queue::WorkQueue;
+use super::shared::SharedFile;
+use crate::stages::Stages;
+
+/// One file to send.
+#[derive(Debug)]
+pub(crate) struct FileJob {
+    pub(crate) number: EntryNumber,
+    pub(crate) path: RelativePath,
+    pub(crate) at: FileAt,
+}
+
+/// What a lane can do.
+#[derive(Debug)]
+pub(crate) enum Task {
+    File(FileJob),
+    /// Takes part in sending a large file.
+    Extents(Arc<SharedFile>),
+    Stdin(EntryNumber),
+}
+
+/// What a lane tells the control task.
+///
+/// The channel is not bounded, but what is in it is: by the protocol's window.
+#[derive(Debug)]
+pub(crate) enum LaneReport {
+    /// These files are sent whole, but for what is in the record at hand.
+    Contents(Vec<(EntryNumber, Content)>),
+    /// A file is sent anew.
+    Revised {
+        number: EntryNumber,
+        attempt: u8,
+        size: u64,
+        metadata: Metadata,
+    },
+    /// A file is not sent after all.
+    Withdrawn {
+        number: EntryNumber,
+        failure: Failure,
+    },
+    /// One more lane takes files.
+    Opened,
+    /// One more lane could not be had: the others go on.
+    NotOpened,
+    /// The lane has done all there was, or failed.
+    Ended(io::Result<()>),
+}
+
+/// What the control task and the lanes of a sender share.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    pub(crate) queue: WorkQueue<Task>,
+    pub(crate) stages: Stages,
+    pub(crate) bytes: AtomicU64,
+    pub(crate) files: AtomicU64,
+    /// The file that is being sent.
+    pub(crate) current: Mutex<Option<RelativePath>>,
+    /// Entries that the receiver settled before their content was sent.
+    unwanted: Mutex<HashSet<EntryNumber>>,
+    /// Spares lanes the lock while there are none.
+    any_unwanted: AtomicBool,
+}
+
+impl Outbox {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self {
+            queue: WorkQueue::new(capacity),
+            stages: Stages::default(),
+            bytes: AtomicU64::new(0),
+            files: AtomicU64::new(0),
+            current: Mutex::default(),
+            unwanted: Mutex::default(),
+            any_unwanted: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn add_unwanted(&self, number: EntryNumber) {
+        self.unwanted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(number);
+        self.any_unwanted.store(true, Ordering::Release);
+    }
+
+    pub(super) fn one_file_done(&self) {
+        self.files.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Forgets an entry that is finished on both sides.
+    pub(crate) fn forget(&self, number: EntryNumber) {
+        if self.any_unwanted.load(Ordering::Acquire) {
+            self.unwanted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&number);
+        }
+    }
+
+    pub(super) fn is_unwanted(&self, number: EntryNumber) -> bool {
+        self.any_unwanted.load(Ordering::Acquire)
+            && self
+                .unwanted
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(&number)
+    }
+}

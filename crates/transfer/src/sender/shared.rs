@@ -1,0 +1,186 @@
+//! Files of several extents: every lane that has time sends the next one.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packhorse_proto::extent::{
+    ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Whole, extent_end,
+};
+use packhorse_proto::record::Attempt;
+use packhorse_proto::window::Content;
+use packhorse_tree::SourceFile;
+
+use super::file::{Sent, Tries};
+use super::lane::LaneOut;
+use super::outbox::{FileJob, Task};
+
+/// One try at a file, in which any number of lanes take part.
+#[derive(Debug)]
+pub(crate) struct SharedFile {
+    job: Arc<FileJob>,
+    file: SourceFile,
+    tries: Tries,
+    of: Attempt,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Where the next extent that nobody has begun with starts.
+    next: u64,
+    /// Lanes that take part now.
+    lanes: usize,
+    /// Values of extents that were read.
+    tree: ContentTree,
+    /// How it went, once that is known; the last lane to leave sees to it.
+    sent: Option<Sent>,
+    over: bool,
+}
+
+impl SharedFile {
+    fn new(job: Arc<FileJob>, file: SourceFile, tries: Tries) -> Self {
+        let of = tries.of(job.number);
+        let state = State {
+            next: 0,
+            lanes: 0,
+            tree: ContentTree::new(),
+            sent: None,
+            over: false,
+        };
+        Self {
+            job,
+            file,
+            tries,
+            of,
+            state: Mutex::new(state),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn size(&self) -> u64 {
+        self.file.size()
+    }
+
+    /// One more lane takes part; answers whether there is something left to take.
+    fn enter(&self) -> bool {
+        let state = &mut *self.lock();
+        let open = !state.over && state.sent.is_none() && state.next < self.size();
+        state.lanes += usize::from(open);
+        open
+    }
+
+    /// The next extent: where it starts and ends.
+    fn take(&self) -> Option<(u64, u64)> {
+        let state = &mut *self.lock();
+        if state.sent.is_some() || state.next >= self.size() {
+            return None;
+        }
+        let start = state.next;
+        state.next = extent_end(start, Some(self.size()));
+        Some((start, state.next))
+    }
+
+    /// Notes an extent that was read. Where it was the last, the file has to be what it was when it was opened: the
+    /// answer is whether the value may be sent.
+    fn note(&self, value: &ExtentValue) -> bool {
+        let state = &mut *self.lock();
+        // A try that has failed needs no values.
+        if state.sent.is_some() || state.tree.insert(value).is_err() {
+            return false;
+        }
+        let size = self.size();
+        let Ok(Some(hash)) = state.tree.root(size) else {
+            return true;
+        };
+        let changed = self.file.changed().unwrap_or(true);
+        state.sent = Some(if changed {
+            Sent::Changed
+        } else {
+            Sent::Whole(Content { size, hash })
+        });
+        !changed
+    }
+
+    fn give_up(&self, sent: Sent) {
+        self.lock().sent.get_or_insert(sent);
+    }
+
+    /// A lane takes part no more. How it went, for the last one where that is known.
+    fn leave(&self) -> Option<Sent> {
+        let state = &mut *self.lock();
+        state.lanes = state.lanes.saturating_sub(1);
+        if state.lanes > 0 || state.over {
+            return None;
+        }
+        let sent = state.sent.take();
+        state.over = sent.is_some();
+        sent
+    }
+}
+
+impl LaneOut {
+    /// Offers the file to the other lanes, and takes part.
+    pub(super) fn share(
+        &mut self,
+        job: Arc<FileJob>,
+        file: SourceFile,
+        tries: Tries,
+    ) -> io::Result<()> {
+        let shared = Arc::new(SharedFile::new(job, file, tries));
+        self.take_part(shared)
+    }
+
+    /// Sends extents of it until there are none left, or this lane is to end.
+    pub(super) fn take_part(&mut self, shared: Arc<SharedFile>) -> io::Result<()> {
+        if !shared.enter() {
+            return Ok(());
+        }
+        let outbox = Arc::clone(&self.outbox);
+        // Whoever has time next finds it where it finds files.
+        outbox.queue.share(Task::Extents(Arc::clone(&shared)));
+        while let Some((start, end)) = shared.take() {
+            if outbox.is_unwanted(shared.of.entry) {
+                shared.give_up(Sent::Unwanted);
+            } else {
+                self.send_shared_extent(&shared, start, end)?;
+            }
+            if outbox.queue.wants_fewer() {
+                break;
+            }
+        }
+        let Some(sent) = shared.leave() else {
+            return Ok(());
+        };
+        let job = Arc::clone(&shared.job);
+        let Some(mut again) = self.conclude(job.number, sent, shared.tries)? else {
+            return Ok(());
+        };
+        match self.open_file(&job, &mut again)? {
+            Some(file) if file.size() > EXTENT_SIZE => self.share(job, file, again),
+            Some(file) => {
+                // It shrank while it was read.
+                let sent = self.send_extent_file(again.of(job.number), &file)?;
+                self.conclude(job.number, sent, again).map(drop)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn send_shared_extent(&mut self, shared: &SharedFile, start: u64, end: u64) -> io::Result<()> {
+        let mut hasher = ExtentHasher::new(start).ok_or(io::ErrorKind::InvalidInput)?;
+        if let Some(sent) = self.send_extent(shared.of, &shared.file, &mut hasher, end)? {
+            shared.give_up(sent);
+            return Ok(());
+        }
+        let whole = Whole::of(start, end, shared.size());
+        let value = hasher.finish(whole).ok_or(io::ErrorKind::InvalidInput)?;
+        if !shared.note(&value) {
+            return Ok(());
+        }
+        self.add_value(shared.of, start, value.value())
+    }
+}
