@@ -13,15 +13,31 @@ use crate::measure::{Measured, Usage};
 /// Waits for one connection, in the background, and runs the server for it; gives what that used.
 pub(crate) fn serve_one(
     listener: &TcpListener,
-    (measured, mut command): (Measured, Command),
+    server: (Measured, Command),
+) -> Result<JoinHandle<Result<Usage>>> {
+    serve(listener, vec![server])
+}
+
+/// Waits for as many connections as there are servers, and runs one for each; gives what they used together.
+pub(crate) fn serve(
+    listener: &TcpListener,
+    servers: Vec<(Measured, Command)>,
 ) -> Result<JoinHandle<Result<Usage>>> {
     let listener = listener.try_clone()?;
     Ok(thread::spawn(move || {
-        let (connection, _) = listener.accept()?;
-        let connection = OwnedFd::from(connection);
-        command.stdin(Stdio::from(connection.try_clone()?));
-        command.stdout(Stdio::from(connection));
-        command.status()?;
-        measured.usage()
+        let mut running = Vec::new();
+        for (measured, mut command) in servers {
+            let (connection, _) = listener.accept()?;
+            let connection = OwnedFd::from(connection);
+            command.stdin(Stdio::from(connection.try_clone()?));
+            command.stdout(Stdio::from(connection));
+            running.push((measured, command.spawn()?));
+        }
+        let mut sum = Usage::default();
+        for (measured, mut server) in running {
+            server.wait()?;
+            sum = sum.with(measured.usage()?);
+        }
+        Ok(sum)
     }))
 }

@@ -31,6 +31,8 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Measure echo servers under load, packhorse's and others, and print a table.
     BenchEcho(bench_echo::BenchEchoArgs),
+    /// Measure packhorse beside scp and rsync over long and lossy links, made between two namespaces.
+    BenchNetwork(bench::network::BenchNetworkArgs),
     /// Measure how fast captures are read, beside tshark, and print a table.
     BenchWatch(bench_watch::BenchWatchArgs),
     /// Draw the pictures in the documents anew.
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Task::Test(args) => steps::test(&args),
         Task::Bench(args) => bench::bench(&args),
         Task::BenchEcho(args) => bench_echo::bench_echo(&args),
+        Task::BenchNetwork(args) => bench::network::bench_network(&args),
         Task::BenchWatch(args) => bench_watch::bench_watch(&args),
         Task::Pictures => pictures::pictures(),
     };

@@ -13,7 +13,7 @@ pub(crate) struct Measured {
 }
 
 /// What one process, with the children it waited for, used.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Usage {
     /// User and system time.
     pub(crate) processor: Duration,

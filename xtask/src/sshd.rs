@@ -4,7 +4,7 @@
 //! of the connection, and its processor time is the server's share of it.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread::JoinHandle;
@@ -25,8 +25,8 @@ pub(crate) struct Sshd {
 }
 
 impl Sshd {
-    /// Makes keys and configuration in `directory` and listens on a port of the kernel's choice.
-    pub(crate) fn new(directory: PathBuf) -> Result<Self> {
+    /// Makes keys and configuration in `directory`; who logs in finds `programs` in the search path.
+    pub(crate) fn new(directory: PathBuf, listener: TcpListener, programs: &Path) -> Result<Self> {
         let sshd = find_program("sshd").context("no sshd: install openssh-server")?;
         fs::create_dir_all(&directory)?;
         for key in ["host_key", "user_key"] {
@@ -36,36 +36,45 @@ impl Sshd {
                     .arg(directory.join(key)),
             )?;
         }
-        fs::write(directory.join("sshd_config"), configuration(&directory))?;
+        fs::write(
+            directory.join("sshd_config"),
+            configuration(&directory, programs),
+        )?;
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
         fs::write(directory.join("known_hosts"), format!("bench {host_key}"))?;
         if is_root() {
             fs::create_dir_all("/run/sshd").context("privilege separation needs /run/sshd")?;
         }
         Ok(Self {
-            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?,
+            listener,
             directory,
             sshd,
             user: printed(Command::new("id").arg("-un"))?,
         })
     }
 
-    /// Serves one connection, in the background; gives what the server used for it.
-    pub(crate) fn serve_one(&self, report: PathBuf) -> Result<JoinHandle<Result<Usage>>> {
-        let (measured, mut command) = Measured::new(&self.sshd, report);
-        command
-            .args(["-i", "-f"])
-            .arg(self.directory.join("sshd_config"))
-            .arg("-E")
-            .arg(self.directory.join("sshd.log"));
-        inetd::serve_one(&self.listener, (measured, command))
+    /// Serves so many connections, in the background; gives what the server used for them.
+    pub(crate) fn serve(
+        &self,
+        connections: usize,
+        report: &Path,
+    ) -> Result<JoinHandle<Result<Usage>>> {
+        let server = |number: usize| {
+            let report = report.with_extension(format!("{number}.time"));
+            let (measured, mut command) = Measured::new(&self.sshd, report);
+            command
+                .args(["-i", "-f"])
+                .arg(self.directory.join("sshd_config"))
+                .arg("-E")
+                .arg(self.directory.join("sshd.log"));
+            (measured, command)
+        };
+        inetd::serve(&self.listener, (0..connections).map(server).collect())
     }
 
     /// Arguments for `scp` and `ssh` that lead here and nowhere else; `port` is what they call that option.
     pub(crate) fn client_arguments(&self, port: &str) -> Result<Vec<String>> {
-        let SocketAddr::V4(address) = self.listener.local_addr()? else {
-            anyhow::bail!("listening on IPv4, but the address is not");
-        };
+        let address = self.listener.local_addr()?;
         let text = |path: PathBuf| path.display().to_string();
         let options = [
             "HostKeyAlias=bench".to_owned(),
@@ -89,13 +98,17 @@ impl Sshd {
     }
 
     /// How `ssh` names the other end.
-    pub(crate) fn host(&self) -> String {
-        format!("{}@127.0.0.1", self.user)
+    pub(crate) fn host(&self) -> Result<String> {
+        Ok(format!(
+            "{}@{}",
+            self.user,
+            self.listener.local_addr()?.ip()
+        ))
     }
 
     /// How `scp` and `rsync` name a path at the other end.
-    pub(crate) fn remote(&self, path: &Path) -> String {
-        format!("{}:{}", self.host(), path.display())
+    pub(crate) fn remote(&self, path: &Path) -> Result<String> {
+        Ok(format!("{}:{}", self.host()?, path.display()))
     }
 
     /// Fails with what the server logged.
@@ -109,8 +122,8 @@ impl Sshd {
     }
 }
 
-fn configuration(directory: &Path) -> String {
-    let directory = directory.display();
+fn configuration(directory: &Path, programs: &Path) -> String {
+    let (directory, programs) = (directory.display(), programs.display());
     format!(
         "HostKey {directory}/host_key\n\
          AuthorizedKeysFile {directory}/user_key.pub\n\
@@ -119,6 +132,7 @@ fn configuration(directory: &Path) -> String {
          UsePAM no\n\
          PasswordAuthentication no\n\
          PermitRootLogin prohibit-password\n\
+         SetEnv PATH={programs}:/usr/local/bin:/usr/bin:/bin\n\
          Subsystem sftp /usr/lib/openssh/sftp-server\n"
     )
 }

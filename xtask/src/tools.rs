@@ -88,6 +88,11 @@ pub(crate) fn is_root() -> bool {
 
 /// A program from the package registry, built once into `target/tools` unless it is there already.
 pub(crate) fn from_registry(name: &str) -> Result<PathBuf> {
+    from_package(name, name, "")
+}
+
+/// The program `name` of this package, built with these flags for rustc.
+pub(crate) fn from_package(name: &str, package: &str, flags: &str) -> Result<PathBuf> {
     if let Some(installed) = find_program(name) {
         return Ok(installed);
     }
@@ -95,8 +100,12 @@ pub(crate) fn from_registry(name: &str) -> Result<PathBuf> {
     let program = root.join("bin").join(name);
     if !program.is_file() {
         println!("  missing: {name}; building it once into target/tools (minutes on two cores)");
-        run(cargo(["install", "--quiet", "--locked", name, "--root"]).arg(&root))
-            .with_context(|| format!("{name} cannot be built from the registry"))?;
+        let mut install = cargo(["install", "--quiet", "--locked", package, "--root"]);
+        if !flags.is_empty() {
+            install.env("RUSTFLAGS", flags);
+        }
+        run(install.arg(&root))
+            .with_context(|| format!("{package} cannot be built from the registry"))?;
     }
     Ok(program)
 }

@@ -41,7 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("packhorse-frame", &[]),
     ("packhorse-proto", &[]),
     ("packhorse-netlab", &[]),
-    ("xtask", &[]),
+    ("xtask", &["packhorse-netlab"]),
 ];
 
 /// What any crate's tests and benchmarks may use besides.

@@ -1,6 +1,7 @@
 //! Trees over loopback: packhorse beside those who do the same, in turns, each result compared.
 
 mod ground;
+pub(crate) mod network;
 mod peers;
 mod sets;
 mod table;
@@ -34,7 +35,7 @@ pub(crate) struct BenchArgs {
     #[arg(
         long,
         value_delimiter = ',',
-        default_value = "packhorse,packhorse-insecure,scp-gcm,scp,rsync-ssh,rsync-daemon,tar-ncat,tar-ssh,cp"
+        default_value = "packhorse,packhorse-insecure,scp-gcm,scp,rsync-ssh,rsync-daemon,tar-ncat,tar-ssh,rcp,rcp-insecure,sendme,cp"
     )]
     peers: Vec<Peer>,
     /// How often each of them moves each set.
@@ -59,18 +60,19 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
         "--package",
         "packhorse",
     ]))?;
+    let peers = available(&args.peers);
     let place = tempfile::Builder::new()
         .prefix("packhorse-bench-")
         .tempdir_in(&args.directory)?;
-    let bench = Bench::new(place.path())?;
+    let bench = Bench::new(place.path(), None)?;
     let mut log = row_log()?;
     for &set in &args.set {
         let work = set.make(place.path(), args.size)?;
         let mut rows = Vec::new();
         for round in 0..args.runs {
             // Whoever starts a round finds a quieter disk: everybody does so in turn.
-            for turn in 0..args.peers.len() {
-                let peer = args.peers[(round + turn) % args.peers.len()];
+            for turn in 0..peers.len() {
+                let peer = peers[(round + turn) % peers.len()];
                 let row = measure(&bench, &work, (set, peer), place.path())?;
                 println!(
                     "  {set:?} {}/{} {}: {:.3} s{}",
@@ -84,9 +86,21 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
                 rows.push(row);
             }
         }
-        table::print(set, &args.peers, &rows);
+        table::print(set, &peers, &rows);
     }
     Ok(())
+}
+
+/// Those that there are, or that can be built; it says which cannot.
+fn available(peers: &[Peer]) -> Vec<Peer> {
+    let installed = |peer: &Peer| match peer.install() {
+        Ok(()) => true,
+        Err(error) => {
+            println!("  without {}: {error:#}", peer.title());
+            false
+        }
+    };
+    peers.iter().copied().filter(installed).collect()
 }
 
 fn measure(

@@ -78,7 +78,7 @@ impl Work {
     }
 }
 
-fn fill(path: &Path, size: u64) -> Result<()> {
+pub(super) fn fill(path: &Path, size: u64) -> Result<()> {
     let mut random = File::open("/dev/urandom")?.take(size);
     let copied = std::io::copy(&mut random, &mut File::create(path)?)?;
     ensure!(

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use packhorse_proto::control::Violation;
 use packhorse_proto::entry::{EntryNumber, Metadata};
-use packhorse_proto::extent::{ContentTree, ExtentError, ExtentValue};
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentError, ExtentValue};
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::record::Attempt;
@@ -242,8 +242,14 @@ impl IncomingFile {
             let rule = "more files at once than this receiver takes";
             return Err(Trouble::Violation(Violation::Unexpected(rule)));
         }
+        let of_io = |error| trouble::of_io(&self.path, &error);
         let temporary = self.parent.directory().create_file(self.metadata.mode);
-        let temporary = Arc::new(temporary.map_err(|error| trouble::of_io(&self.path, &error))?);
+        let temporary = temporary.map_err(of_io)?;
+        // Of smaller files the disk's room shows soon enough.
+        if let Some(size) = progress.size.filter(|&size| size > EXTENT_SIZE) {
+            temporary.reserve(size).map_err(of_io)?;
+        }
+        let temporary = Arc::new(temporary);
         inbox.open_files.fetch_add(1, Ordering::Relaxed);
         progress.content = Stored::Unfinished(Arc::clone(&temporary));
         Ok(Some(temporary))

@@ -3,19 +3,23 @@
 mod packhorse;
 mod pipeline;
 mod plain;
+mod registry;
 mod ssh;
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
+use packhorse_netlab::Lab;
 
 use super::sets::Work;
 use crate::measure::Usage;
-use crate::run::{describe, target};
+use crate::run::{describe, target, top};
 use crate::sshd::Sshd;
 
 /// A program that moves trees.
@@ -37,6 +41,12 @@ pub(crate) enum Peer {
     TarNcat,
     /// tar through ssh.
     TarSsh,
+    /// rcp with TLS, which it has by default.
+    Rcp,
+    /// rcp without.
+    RcpInsecure,
+    /// sendme: QUIC, verified.
+    Sendme,
     /// cp -a: no network at all.
     Cp,
 }
@@ -57,19 +67,47 @@ pub(crate) struct Bench {
     place: PathBuf,
     packhorse: PathBuf,
     code: PathBuf,
+    /// Where programs from the registry are.
+    tools: PathBuf,
     sshd: Sshd,
+    /// Where receivers are; `None`: on loopback.
+    lab: Option<Arc<Lab>>,
 }
 
 impl Bench {
-    pub(crate) fn new(place: &Path) -> Result<Self> {
+    pub(crate) fn new(place: &Path, lab: Option<Arc<Lab>>) -> Result<Self> {
+        let tools = top().join("target/tools/bin");
         let code = place.join("code");
         fs::write(&code, "a code for benchmarks\n")?;
         Ok(Self {
             place: place.to_owned(),
             packhorse: target().join("release/packhorse"),
             code,
-            sshd: Sshd::new(place.join("ssh"))?,
+            tools: tools.clone(),
+            sshd: Sshd::new(place.join("ssh"), listener(lab.as_deref())?, &tools)?,
+            lab,
         })
+    }
+
+    /// A port at the receiver's side.
+    fn listener(&self) -> Result<TcpListener> {
+        listener(self.lab.as_deref())
+    }
+
+    /// The receiver's address.
+    fn host(&self) -> IpAddr {
+        self.lab
+            .as_ref()
+            .map_or(Ipv4Addr::LOCALHOST.into(), |lab| lab.right().address())
+    }
+
+    /// Starts a program at the receiver's side.
+    fn spawn_receiver(&self, mut command: Command) -> Result<Child> {
+        let spawned = match &self.lab {
+            None => command.spawn(),
+            Some(lab) => lab.right().run(move || command.spawn()),
+        };
+        spawned.context("cannot start /usr/bin/time")
     }
 
     /// Moves `work` into `destination`.
@@ -83,6 +121,9 @@ impl Bench {
             Peer::RsyncDaemon => self.rsync_daemon(work, destination),
             Peer::TarNcat => self.tar_ncat(work, destination),
             Peer::TarSsh => self.tar_ssh(work, destination),
+            Peer::Rcp => self.rcp(work, destination, &[]),
+            Peer::RcpInsecure => self.rcp(work, destination, &["--no-encryption"]),
+            Peer::Sendme => self.sendme(work, destination),
             Peer::Cp => self.cp(work, destination),
         }
     }
@@ -112,14 +153,38 @@ impl Peer {
             Self::RsyncDaemon => "rsync daemon",
             Self::TarNcat => "tar, ncat, tar",
             Self::TarSsh => "tar, ssh, tar",
+            Self::Rcp => "rcp, TLS",
+            Self::RcpInsecure => "rcp, no encryption",
+            Self::Sendme => "sendme",
             Self::Cp => "cp -a",
         }
+    }
+
+    /// Builds what it takes, where that is not part of Debian.
+    pub(crate) fn install(self) -> Result<()> {
+        let (program, package, flags) = match self {
+            Self::Rcp | Self::RcpInsecure => ("rcp", "rcp-tools-rcp", "--cfg tokio_unstable"),
+            Self::Sendme => ("sendme", "sendme", ""),
+            _ => return Ok(()),
+        };
+        crate::tools::from_package(program, package, flags).map(drop)
     }
 
     /// Whether it is expected to keep all that a tree is made of; others may lose some, which is told.
     pub(crate) fn keeps_everything(self) -> bool {
         matches!(self, Self::Packhorse | Self::PackhorseInsecure | Self::Cp)
     }
+}
+
+fn listener(lab: Option<&Lab>) -> Result<TcpListener> {
+    let listening = match lab {
+        None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0)),
+        Some(lab) => {
+            let address = lab.right().address();
+            lab.right().run(move || TcpListener::bind((address, 0)))
+        }
+    };
+    listening.context("cannot listen")
 }
 
 fn run_quietly(command: &mut Command) -> Result<()> {

@@ -22,7 +22,13 @@ impl Bench {
     ) -> Result<Moved> {
         let (receiver, mut receive) = Measured::new(&self.packhorse, self.report("receiver.time"));
         receive.arg("recv").arg(destination);
-        receive.args(["--listen", "127.0.0.1:0", "-q", "--events", "-"]);
+        receive.args([
+            "--listen",
+            &format!("{}:0", self.host()),
+            "-q",
+            "--events",
+            "-",
+        ]);
         let (sender, mut send) = Measured::new(&self.packhorse, self.report("sender.time"));
         send.args(["send", "-q"]);
         for command in [&mut receive, &mut send] {
@@ -33,7 +39,8 @@ impl Bench {
             }
         }
         receive.stdout(Stdio::piped()).process_group(0);
-        let mut receiving = Ending(receive.spawn().context("cannot start /usr/bin/time")?);
+        let shown = self.shown(&[&receive]);
+        let mut receiving = Ending(self.spawn_receiver(receive)?);
         send.arg(&work.source)
             .arg(listening_address(&mut receiving.0)?);
         let (wall, ()) = timed(|| {
@@ -46,7 +53,7 @@ impl Bench {
             wall,
             sender: sender.usage()?,
             receiver: Some(receiver.usage()?),
-            commands: self.shown(&[&receive, &send]),
+            commands: shown.into_iter().chain(self.shown(&[&send])).collect(),
         })
     }
 }

@@ -88,15 +88,12 @@ impl Bench {
         serve
             .arg("--daemon")
             .arg(format!("--config={}", configuration.display()));
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let listener = self.listener()?;
         let shown = self.shown(&[&serve]);
         let server = inetd::serve_one(&listener, (measured, serve))?;
         let (sender, mut rsync) = Measured::new("rsync", self.report("sender.time"));
         rsync.arg("-a").arg(&work.source);
-        rsync.arg(format!(
-            "rsync://127.0.0.1:{}/destination/",
-            listener.local_addr()?.port()
-        ));
+        rsync.arg(format!("rsync://{}/destination/", listener.local_addr()?));
         let (wall, receiver) = timed(|| {
             run_quietly(&mut rsync)?;
             server.join().expect("serving does not panic")

@@ -15,25 +15,25 @@ impl Bench {
         let (sender, mut scp) = Measured::new("scp", self.report("sender.time"));
         scp.args(["-r", "-p", "-q"]).args(cipher);
         scp.args(self.sshd.client_arguments("-P")?);
-        scp.arg(&work.source).arg(self.sshd.remote(destination));
-        self.over_ssh(&sender, &mut scp)
+        scp.arg(&work.source).arg(self.sshd.remote(destination)?);
+        self.over_ssh(1, &sender, &mut scp)
     }
 
     pub(super) fn rsync_ssh(&self, work: &Work, destination: &Path) -> Result<Moved> {
         let (sender, mut rsync) = Measured::new("rsync", self.report("sender.time"));
         let ssh = format!("ssh -q {}", self.sshd.client_arguments("-p")?.join(" "));
         rsync.arg("-a").args(["-e", &ssh]);
-        rsync.arg(&work.source).arg(self.sshd.remote(destination));
-        self.over_ssh(&sender, &mut rsync)
+        rsync.arg(&work.source).arg(self.sshd.remote(destination)?);
+        self.over_ssh(1, &sender, &mut rsync)
     }
 
     pub(super) fn tar_ssh(&self, work: &Work, destination: &Path) -> Result<Moved> {
         let mut ssh = Command::new("ssh");
         ssh.arg("-q").args(self.sshd.client_arguments("-p")?);
-        ssh.args([self.sshd.host(), "tar".to_owned(), "-C".to_owned()]);
+        ssh.args([self.sshd.host()?, "tar".to_owned(), "-C".to_owned()]);
         ssh.arg(destination).args(["-xf", "-"]);
         let tar = super::plain::tar_out(work);
-        let server = self.sshd.serve_one(self.report("receiver.time"))?;
+        let server = self.sshd.serve(1, &self.report("receiver"))?;
         let pipeline = Pipeline::new([tar, ssh], &self.report("sender"));
         let commands = pipeline.commands();
         let (wall, (sender, receiver)) = timed(|| {
@@ -50,8 +50,13 @@ impl Bench {
         })
     }
 
-    fn over_ssh(&self, sender: &Measured, client: &mut Command) -> Result<Moved> {
-        let server = self.sshd.serve_one(self.report("receiver.time"))?;
+    pub(super) fn over_ssh(
+        &self,
+        connections: usize,
+        sender: &Measured,
+        client: &mut Command,
+    ) -> Result<Moved> {
+        let server = self.sshd.serve(connections, &self.report("receiver"))?;
         let (wall, receiver): (_, Usage) = timed(|| {
             let sent = run_quietly(client);
             self.sshd.check(sent.is_ok())?;
