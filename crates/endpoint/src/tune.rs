@@ -27,6 +27,17 @@ pub fn tune(socket: &impl AsFd) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
+/// Bytes that the kernel lets the send buffer of a TCP connection grow to by itself: the last of the three numbers of
+/// `net.ipv4.tcp_wmem` (tcp(7)), which holds for IPv6 too. Where it cannot be read, what Linux has had since 2.6: 4 MiB.
+#[must_use]
+pub fn largest_send_buffer() -> u64 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_wmem").unwrap_or_default();
+    let largest = text.split_ascii_whitespace().nth(2);
+    largest
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(4 << 20)
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, TcpListener, TcpStream};

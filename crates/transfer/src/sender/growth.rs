@@ -1,4 +1,4 @@
-//! How many lanes a sender has: one more while that moves content faster.
+//! How many lanes a sender has: more while that moves content faster.
 
 use std::time::Duration;
 
@@ -23,25 +23,66 @@ const PATIENCE: u32 = 2;
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(16);
 
+/// Lanes that use less than this share of a processor each wait for a network or a disk: there may be more of them than
+/// cores.
+const WAITING_SHARE: f64 = 0.25;
+
+/// Bytes a second that long links carry, for all that is known at the start.
+const LONG_LINK: f64 = 125e6;
+
+/// The share of a send buffer that can be under way: the rest is the kernel's own (2.7 of 4 MiB were seen).
+const UNDER_WAY: f64 = 0.6;
+
 /// What to do about lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
     Stay,
-    Add,
-    Drop,
+    Add(u16),
+    Drop(u16),
+}
+
+/// What bounds the number of lanes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Lanes that the peer takes.
+    pub(super) peer: u16,
+    /// Cores of this machine: more lanes that compute only take turns.
+    pub(super) cores: u16,
+    /// How long the peer takes to answer.
+    pub(super) round_trip: Duration,
+    /// Bytes that the kernel lets a connection's send buffer grow to.
+    pub(super) send_buffer: u64,
+}
+
+/// How things stand.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Standing {
+    pub(super) now: Instant,
+    /// What was moved so far: see [`work`].
+    pub(super) work: u64,
+    /// Processor time that this process has used so far.
+    pub(super) processor: Duration,
+    /// There are files or extents that no lane has begun with.
+    pub(super) waiting: bool,
+    /// How many more lanes the peer takes.
+    pub(super) takes: u16,
 }
 
 /// Decides by what was moved.
 #[derive(Debug)]
 pub(super) struct Growth {
-    most: u16,
+    bounds: Bounds,
     lanes: u16,
+    /// Lanes that it takes to fill a long link at once, one connection's window being what it is.
+    window_lanes: u16,
     step: Duration,
     next_look: Instant,
-    /// When the step began, and what had been moved by then.
-    began: Option<(Instant, u64)>,
-    /// Per second, before the last lane was added; `None`: none was added since the last pause.
+    /// How things stood when the step began.
+    began: Option<Standing>,
+    /// Work per second before lanes were added; `None`: none were added since the last pause.
     before: Option<f64>,
+    /// How many that were.
+    added: u16,
     /// Steps since then that showed no gain.
     in_vain: u32,
     pause: Duration,
@@ -53,16 +94,34 @@ pub(super) fn work(bytes: u64, files: u64) -> u64 {
 }
 
 impl Growth {
-    /// One lane, and at most so many; `round_trip` is how long the peer takes to answer.
-    pub(super) fn new(most: u16, round_trip: Duration, now: Instant) -> Self {
-        let step = SHORTEST.max(round_trip.saturating_mul(ROUND_TRIPS));
+    /// One lane, from now on.
+    pub(super) fn new(bounds: Bounds, now: Instant) -> Self {
+        let Bounds {
+            peer,
+            round_trip,
+            send_buffer,
+            ..
+        } = bounds;
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a small number, rounded; casts saturate"
+        )]
+        let window_lanes = {
+            let window = (send_buffer as f64 * UNDER_WAY).max(1.0);
+            (LONG_LINK * round_trip.as_secs_f64() / window).ceil() as u16
+        };
         Self {
-            most,
+            bounds,
             lanes: 1,
-            step,
-            next_look: now + step / 2,
+            window_lanes: window_lanes.min(peer),
+            step: SHORTEST.max(round_trip.saturating_mul(ROUND_TRIPS)),
+            // By then the first lane has filled its buffer, where it waits for a link.
+            next_look: now + (SHORTEST / 2).max(round_trip),
             began: None,
             before: None,
+            added: 0,
             in_vain: 0,
             pause: PAUSE,
         }
@@ -78,34 +137,33 @@ impl Growth {
         self.next_look
     }
 
-    /// Takes what was moved so far. `waiting`: there are files that no lane has begun with; `may_add`: the peer takes
-    /// another lane.
-    pub(super) fn look(
-        &mut self,
-        now: Instant,
-        work: u64,
-        waiting: bool,
-        may_add: bool,
-    ) -> Decision {
-        let Some((began, had)) = self.began else {
+    /// Decides by how things stand.
+    pub(super) fn look(&mut self, standing: Standing) -> Decision {
+        let Standing { now, waiting, .. } = standing;
+        let windows = std::mem::take(&mut self.window_lanes);
+        if waiting && windows > self.lanes {
+            return self.add(windows - self.lanes, None, standing);
+        }
+        let Some(began) = self.began else {
             self.next_look = now + self.step;
-            self.began = (work > 0).then_some((now, work));
+            self.began = (standing.work > 0).then_some(standing);
             return Decision::Stay;
         };
-        let moved = work.saturating_sub(had);
+        let seconds = (now - began.now).as_secs_f64().max(1e-9);
         #[allow(clippy::cast_precision_loss, reason = "a rate, to be compared")]
-        let rate = moved as f64 / (now - began).as_secs_f64().max(1e-9);
+        let rate = standing.work.saturating_sub(began.work) as f64 / seconds;
+        let used = standing.processor.saturating_sub(began.processor);
+        let waits = used.as_secs_f64() < WAITING_SHARE * f64::from(self.lanes) * seconds;
         self.next_look = now + self.step;
-        self.began = Some((now, work));
+        self.began = Some(standing);
         let gained = self.before.is_none_or(|before| rate > before * GAIN);
-        if gained && waiting && may_add && self.lanes < self.most {
-            self.lanes += 1;
-            self.before = Some(rate);
-            self.in_vain = 0;
-            // The new one gets half a step to find its rate.
-            self.began = None;
-            self.next_look = now + self.step / 2;
-            return Decision::Add;
+        let (most, more) = if waits {
+            (self.bounds.peer, (self.lanes / 2).max(1))
+        } else {
+            (self.bounds.cores.min(self.bounds.peer), 1)
+        };
+        if gained && waiting && self.lanes < most && standing.takes > 0 {
+            return self.add(more.min(most - self.lanes), Some(rate), standing);
         }
         if gained || !waiting {
             self.rest(now);
@@ -115,9 +173,22 @@ impl Growth {
         if self.in_vain < PATIENCE {
             return Decision::Stay;
         }
-        self.lanes -= 1;
+        let vain = self.added.min(self.lanes - 1);
+        self.lanes -= vain;
         self.rest(now);
-        Decision::Drop
+        Decision::Drop(vain)
+    }
+
+    fn add(&mut self, more: u16, rate: Option<f64>, standing: Standing) -> Decision {
+        let more = more.min(standing.takes);
+        self.lanes += more;
+        self.added = more;
+        self.before = rate;
+        self.in_vain = 0;
+        // The new ones get half a step to find their rate.
+        self.began = None;
+        self.next_look = standing.now + self.step / 2;
+        Decision::Add(more)
     }
 
     /// It is too early: looks half a step later.
@@ -129,7 +200,7 @@ impl Growth {
     /// A lane could not be had.
     pub(super) fn refused(&mut self, now: Instant) {
         self.lanes = self.lanes.saturating_sub(1).max(1);
-        self.most = self.lanes;
+        self.bounds.peer = self.lanes;
         self.rest(now);
     }
 
@@ -146,39 +217,56 @@ impl Growth {
 mod tests {
     use super::*;
 
-    /// Lets it decide for a while, where this is what so many lanes move in a second; answers how many it had, step by step.
+    const LOCAL: Bounds = Bounds {
+        peer: 16,
+        cores: 8,
+        round_trip: Duration::ZERO,
+        send_buffer: 4 << 20,
+    };
+
+    /// Lets it decide for a while, where this is what so many lanes move in a second, and so many processors each of them
+    /// uses; answers how many lanes it had, step by step.
     fn play(
         growth: &mut Growth,
         mut now: Instant,
-        seconds: u64,
+        (seconds, processors): (u64, f64),
         rate: impl Fn(u16) -> u64,
     ) -> Vec<u16> {
         let end = now + Duration::from_secs(seconds);
-        let (mut work, mut lanes, mut had) = (0, 1, vec![1]);
+        let (mut work, mut processor) = (0, Duration::ZERO);
+        let (mut lanes, mut had) = (1, vec![1]);
         while now < end {
-            let next = growth.next_look();
-            let passed = u64::try_from((next - now).as_millis()).unwrap();
-            work += rate(lanes) * passed / 1000;
-            now = next;
-            match growth.look(now, work, true, true) {
+            let passed = growth.next_look() - now;
+            work += rate(lanes) * u64::try_from(passed.as_millis()).unwrap() / 1000;
+            processor += passed.mul_f64(processors * f64::from(lanes));
+            now = growth.next_look();
+            let standing = Standing {
+                now,
+                work,
+                processor,
+                waiting: true,
+                takes: 16 - lanes,
+            };
+            match growth.look(standing) {
                 Decision::Stay => continue,
-                Decision::Add => lanes += 1,
-                Decision::Drop => lanes -= 1,
+                Decision::Add(more) => lanes += more,
+                Decision::Drop(less) => lanes -= less,
             }
+            assert_eq!(lanes, growth.lanes());
             had.push(lanes);
         }
         had
     }
 
-    fn new(most: u16) -> (Growth, Instant) {
+    fn new(bounds: Bounds) -> (Growth, Instant) {
         let now = Instant::now();
-        (Growth::new(most, Duration::ZERO, now), now)
+        (Growth::new(bounds, now), now)
     }
 
     #[test]
     fn lanes_that_help_are_added_until_one_does_not() {
-        let (mut growth, now) = new(16);
-        let had = play(&mut growth, now, 2, |lanes| {
+        let (mut growth, now) = new(LOCAL);
+        let had = play(&mut growth, now, (2, 1.0), |lanes| {
             1_000_000 * u64::from(lanes.min(4))
         });
         assert!(had.starts_with(&[1, 2, 3, 4, 5, 4]), "{had:?}");
@@ -186,35 +274,73 @@ mod tests {
 
     #[test]
     fn a_lane_that_does_not_help_is_dropped_and_tried_again_ever_more_seldom() {
-        let (mut growth, now) = new(16);
-        let had = play(&mut growth, now, 60, |_| 1_000_000);
+        let (mut growth, now) = new(LOCAL);
+        let had = play(&mut growth, now, (60, 1.0), |_| 1_000_000);
         assert!((4..16).contains(&had.len()), "{had:?}");
         assert!(had.iter().all(|&lanes| lanes <= 2), "{had:?}");
     }
 
     #[test]
-    fn there_are_never_more_than_the_most() {
-        let (mut growth, now) = new(3);
-        let had = play(&mut growth, now, 60, |lanes| 1_000_000 * u64::from(lanes));
+    fn lanes_that_compute_are_never_more_than_cores() {
+        let (mut growth, now) = new(Bounds { cores: 3, ..LOCAL });
+        let had = play(&mut growth, now, (60, 0.9), |lanes| {
+            1_000_000 * u64::from(lanes)
+        });
         assert_eq!(had, [1, 2, 3]);
     }
 
     #[test]
+    fn lanes_that_wait_may_be_more_than_cores_but_never_more_than_the_peer_takes() {
+        let (mut growth, now) = new(Bounds { cores: 1, ..LOCAL });
+        let had = play(&mut growth, now, (60, 0.01), |lanes| {
+            1_000_000 * u64::from(lanes)
+        });
+        assert_eq!(had, [1, 2, 3, 4, 6, 9, 13, 16]);
+    }
+
+    #[test]
     fn nothing_is_tried_where_no_file_waits() {
-        let (mut growth, mut now) = new(16);
-        for work in 1..1000 {
-            now = growth.next_look();
-            assert_eq!(growth.look(now, work << 20, false, true), Decision::Stay);
+        let (mut growth, now) = new(Bounds {
+            round_trip: Duration::from_millis(200),
+            ..LOCAL
+        });
+        for step in 1..1000 {
+            let standing = Standing {
+                now: now + Duration::from_secs(10 * step),
+                work: step << 20,
+                processor: Duration::ZERO,
+                waiting: false,
+                takes: 15,
+            };
+            assert_eq!(growth.look(standing), Decision::Stay);
         }
         growth.refused(now);
+        assert_eq!(growth.lanes(), 1);
+    }
+
+    #[test]
+    fn long_links_get_at_once_what_their_windows_ask_for() {
+        // 4 MiB hold 2.5 MB under way, which a fifth of a second makes 12.6 MB/s.
+        for (milliseconds, expected) in [(1, 1), (10, 1), (50, 3), (200, 10), (2000, 16)] {
+            let (mut growth, now) = new(Bounds {
+                round_trip: Duration::from_millis(milliseconds),
+                ..LOCAL
+            });
+            let had = play(&mut growth, now, (1, 0.0), |_| 0);
+            assert_eq!(*had.last().unwrap(), expected, "{milliseconds} ms: {had:?}");
+        }
     }
 
     #[test]
     fn long_round_trips_make_long_steps() {
         let now = Instant::now();
-        let mut growth = Growth::new(16, Duration::from_millis(200), now);
-        let first = growth.next_look();
-        assert_eq!(growth.look(first, 1, true, true), Decision::Stay);
-        assert_eq!(growth.next_look() - first, Duration::from_secs(2));
+        let growth = Growth::new(
+            Bounds {
+                round_trip: Duration::from_millis(200),
+                ..LOCAL
+            },
+            now,
+        );
+        assert_eq!(growth.step, Duration::from_secs(2));
     }
 }

@@ -7,16 +7,18 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::Kind;
 use packhorse_proto::message::{AbortCode, Counters, SessionId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 use packhorse_tree::WalkError;
 use packhorse_trust::{Initiator, InitiatorAwaitsTag, SessionKeys, Suite};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::growth::{self, Decision, Growth};
+use super::growth::{self, Bounds, Decision, Growth, Standing};
 use super::lanes::{Lanes, Proof};
 use super::outbox::{FileJob, LaneReport, Outbox, Task};
 use super::walker::{self, Batch, Item, Origin};
@@ -334,7 +336,7 @@ impl Session {
                 let now = Instant::now();
                 self.session = session;
                 self.lane_numbers = lanes;
-                self.growth = Some(Growth::new(most_lanes(), self.round_trip, now));
+                self.growth = Some(Growth::new(self.bounds(lanes), now));
             }
             SenderEvent::Unwanted(number) => self.outbox.add_unwanted(number),
             SenderEvent::Finished(finished) => {
@@ -411,7 +413,18 @@ impl Session {
         });
     }
 
-    /// Has one lane more, or one less, as what was moved since the last look says.
+    /// What bounds the number of lanes, where the peer takes so many.
+    fn bounds(&self, peer: u16) -> Bounds {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Bounds {
+            peer,
+            cores: u16::try_from(cores).unwrap_or(u16::MAX),
+            round_trip: self.round_trip,
+            send_buffer: endpoint::largest_send_buffer(),
+        }
+    }
+
+    /// Has lanes more, or less, as what was moved since the last look says.
     fn look_at_lanes(&mut self, observer: &mut Observer) -> Result<(), Error> {
         let Some(growth) = &mut self.growth else {
             return Ok(());
@@ -424,14 +437,22 @@ impl Session {
             return Ok(());
         }
         let queue = &self.outbox.queue;
-        let (waiting, may_add) = (queue.has_jobs(), self.lanes.opened() < self.lane_numbers);
-        match growth.look(Instant::now(), growth::work(bytes, files), waiting, may_add) {
+        let standing = Standing {
+            now: Instant::now(),
+            work: growth::work(bytes, files),
+            processor: processor_time(),
+            waiting: queue.has_jobs(),
+            takes: self.lane_numbers.saturating_sub(self.lanes.opened()),
+        };
+        match growth.look(standing) {
             Decision::Stay => return Ok(()),
-            Decision::Add => {
-                let another = proof(&mut self.keys, self.suite, self.session);
-                self.lanes.open_another(another)?;
+            Decision::Add(more) => {
+                for _ in 0..more {
+                    let another = proof(&mut self.keys, self.suite, self.session);
+                    self.lanes.open_another(another)?;
+                }
             }
-            Decision::Drop => queue.dismiss_one(),
+            Decision::Drop(less) => (0..less).for_each(|_| queue.dismiss_one()),
         }
         observer(&Event::Lanes {
             lanes: growth.lanes(),
@@ -483,10 +504,10 @@ impl Session {
     }
 }
 
-/// More lanes than cores, and one that waits for its disk or network meanwhile, only take turns.
-fn most_lanes() -> u16 {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    u16::try_from(cores + 1).unwrap_or(u16::MAX)
+/// Processor time that all threads of this process have used.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 /// What a lane proves with that it belongs to this session.

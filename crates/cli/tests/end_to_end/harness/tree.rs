@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use super::random::Random;
 use super::surroundings::is_root;
 
-/// Around the edges of BLAKE3's chunks, of records (128 KiB) and of extents (8 MiB).
+/// Around the edges of BLAKE3's chunks, of records (128 KiB) and of extents (2 MiB).
 pub(crate) const SIZES: &[usize] = &[
     0,
     1,
@@ -22,9 +22,9 @@ pub(crate) const SIZES: &[usize] = &[
     131_071,
     131_072,
     131_073,
-    8 * MIB - 1,
-    8 * MIB,
-    8 * MIB + 1,
+    2 * MIB - 1,
+    2 * MIB,
+    2 * MIB + 1,
     20 * MIB,
 ];
 
