@@ -19,10 +19,10 @@ fn accepted() -> Receiver {
     hello.encode(&mut bytes);
     receiver.handle_bytes(&bytes, Duration::ZERO).unwrap();
     receiver.welcome(0, None, "");
+    receiver.accept([0; 16]);
     bytes.clear();
     Message::Offer { subdirectory: None }.encode(&mut bytes);
     receiver.handle_bytes(&bytes, Duration::ZERO).unwrap();
-    receiver.accept([0; 16]);
     receiver
 }
 

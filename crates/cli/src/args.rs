@@ -177,7 +177,7 @@ pub(crate) struct Send {
     pub(crate) insecure: bool,
     /// Send one file in a classic format: no secrecy, no authentication, no answer
     #[arg(long, value_name = "FORMAT",
-          conflicts_with_all = ["code_file", "insecure", "dry_run", "receipt"])]
+          conflicts_with_all = ["code_file", "insecure", "dry_run", "receipt", "trace"])]
     pub(crate) classic: Option<ClassicFormat>,
     /// List what would go, and connect to nobody
     #[arg(long)]
@@ -205,6 +205,10 @@ pub(crate) struct Records {
     /// pcapng; 'packhorse watch CAPTURE --lanes N --ledger FILE' shows it beside what crossed the wire
     #[arg(long, value_name = "FILE.pcapng", help_heading = OUTPUT)]
     pub(crate) ledger: Option<PathBuf>,
+    /// Write what each thread did when (read, hash, seal, send, receive, open, write, wait) into this file, for
+    /// ui.perfetto.dev or chrome://tracing
+    #[arg(long, value_name = "FILE.json", help_heading = OUTPUT)]
+    pub(crate) trace: Option<PathBuf>,
 }
 
 /// Compare a directory with the receipt of what was received into it

@@ -48,6 +48,8 @@ fn refuse_what_has_no_meaning(args: &Recv) -> Result<(), Failure> {
         ("--code-file", "a classic format has no code")
     } else if args.records.receipt.is_some() {
         ("--receipt", "a classic format has no receipt")
+    } else if args.records.trace.is_some() {
+        ("--trace", "a classic file goes through no stages")
     } else {
         return Ok(());
     };

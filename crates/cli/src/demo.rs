@@ -102,6 +102,7 @@ fn transfer(ui: &Ui, source: &Path, temporary: &TempDir) -> Result<Exit, Failure
         events: None,
         receipt: Some(receipt_of(temporary)),
         ledger: None,
+        trace: None,
     };
     let watcher = Watcher::new(ui, &records)?;
     let directory = temporary.path().join("received");
@@ -125,6 +126,7 @@ fn receive_options(directory: PathBuf, code: Code) -> ReceiveOptions {
         limits: Limits::default(),
         classic: None,
         calls: None,
+        stages: None,
     }
 }
 
@@ -184,6 +186,7 @@ fn send_options(source: PathBuf, address: SocketAddr, code: Code) -> SendOptions
         security: SendSecurity::Code(code),
         limits: Limits::default(),
         calls: None,
+        stages: None,
     }
 }
 

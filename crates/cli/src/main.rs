@@ -23,6 +23,7 @@ mod send;
 mod sockopt;
 mod talk;
 mod terminal;
+mod trace;
 mod ui;
 mod units;
 mod verify;

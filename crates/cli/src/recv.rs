@@ -12,6 +12,7 @@ use packhorse_transfer::{
 use crate::args::{Classic, Insecure, Recv};
 use crate::ledger::{self, Ledger};
 use crate::report::{Exit, Failure, shown};
+use crate::trace::{self, Side, Trace};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
 use crate::{classic, code, runtime};
@@ -30,6 +31,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
     };
     let watcher = Watcher::new(ui, &args.records)?;
     let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
+    let trace = Trace::open(ui, args.records.trace.as_deref(), Side::Receiver)?;
     let invitation = Invitation::new(ui, &args, &security);
     let options = ReceiveOptions {
         directory: args.dir.clone(),
@@ -40,6 +42,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         limits: Limits::default(),
         classic: args.classic.map(|_| ClassicLimits::default()),
         calls: ledger::observer(ledger.as_ref()),
+        stages: trace::observer(trace.as_ref()),
     };
     let observer = watcher.observer(move |event| invitation.show(event));
     let result = runtime::transfer(ui, |cancel| receive(options, observer, cancel))?;

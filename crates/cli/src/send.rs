@@ -11,6 +11,7 @@ use packhorse_transfer::{
 use crate::args::Send;
 use crate::ledger::{self, Ledger};
 use crate::report::{Exit, Failure, after_data, shown};
+use crate::trace::{self, Side, Trace};
 use crate::ui::Ui;
 use crate::watcher::Watcher;
 use crate::{classic, code, json, runtime, units};
@@ -27,6 +28,7 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
     check(&sources, &args.to)?;
     let watcher = Watcher::new(ui, &args.records)?;
     let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
+    let trace = Trace::open(ui, args.records.trace.as_deref(), Side::Sender)?;
     let security = security(ui, &args).map_err(|failure| watcher.fail(failure))?;
     let options = SendOptions {
         sources,
@@ -34,6 +36,7 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
         security,
         limits: Limits::default(),
         calls: ledger::observer(ledger.as_ref()),
+        stages: trace::observer(trace.as_ref()),
     };
     let observer = watcher.observer(|_| ());
     let result = runtime::transfer(ui, |cancel| send(options, observer, cancel))?;

@@ -25,7 +25,21 @@ fn main() {
     let mut sc = lab
         .left()
         .run(move || Command::new("sh").args(["-c", &s]).spawn().unwrap());
-    let t=std::time::Instant::now(); let mut last=lab.counters()[0]; let mut line=String::new(); while sc.try_wait().unwrap().is_none() { std::thread::sleep(Duration::from_millis(250)); let c=lab.counters()[0]; line+=&format!("{:.2}:{:.0}%/{} ", t.elapsed().as_secs_f64(), (c.bytes-last.bytes) as f64*8.0/0.25/(rate as f64*1e6)*100.0, c.overflowed-last.overflowed); last=c; } println!("{line}");
+    let t = std::time::Instant::now();
+    let mut last = lab.counters()[0];
+    let mut line = String::new();
+    while sc.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(250));
+        let c = lab.counters()[0];
+        line += &format!(
+            "{:.2}:{:.0}%/{} ",
+            t.elapsed().as_secs_f64(),
+            (c.bytes - last.bytes) as f64 * 8.0 / 0.25 / (rate as f64 * 1e6) * 100.0,
+            c.overflowed - last.overflowed
+        );
+        last = c;
+    }
+    println!("{line}");
     sc.wait().unwrap();
     rc.wait().unwrap();
     println!("{:?}", lab.counters());

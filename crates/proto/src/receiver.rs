@@ -58,10 +58,10 @@ enum State {
     AwaitConfirm,
     /// The caller says that the peer's tag is right.
     AwaitVerdict,
-    /// What the peer wants.
-    AwaitOffer,
     /// The caller accepts.
     AwaitAccept,
+    /// What the peer wants.
+    AwaitOffer(WindowSize),
     /// Entries come, outcomes go.
     Receiving(Receiving),
     /// The caller's receipt for what is complete.
@@ -111,7 +111,7 @@ pub enum ReceiverEvent {
         /// The tag.
         tag: [u8; 64],
     },
-    /// What the peer wants. Answer with [`Receiver::accept`].
+    /// What the peer wants.
     Offered {
         /// Where it wants to send to.
         subdirectory: Option<RelativePath>,
@@ -254,13 +254,21 @@ impl Receiver {
                 self.state = State::AwaitVerdict;
                 self.events.push_back(ReceiverEvent::Confirm { tag });
             }
-            (State::AwaitOffer, Message::Offer { subdirectory }) => {
+            (State::AwaitOffer(window), Message::Offer { subdirectory }) => {
                 self.control.authenticated(now);
-                self.state = State::AwaitAccept;
+                let (window, order) = (Window::new(*window), Order::default());
+                self.state = State::Receiving(Receiving {
+                    window,
+                    order,
+                    manifest: Manifest::Open,
+                });
                 self.events
                     .push_back(ReceiverEvent::Offered { subdirectory });
             }
-            (State::Receiving(_) | State::AwaitAccept, Message::Progress(counters)) => {
+            (
+                State::AwaitAccept | State::AwaitOffer(_) | State::Receiving(_),
+                Message::Progress(counters),
+            ) => {
                 self.events.push_back(ReceiverEvent::PeerProgress(counters));
             }
             (
@@ -322,7 +330,7 @@ impl Receiver {
             });
             self.state = match self.authentication {
                 Authentication::Code => State::AwaitConfirm,
-                Authentication::None => State::AwaitOffer,
+                Authentication::None => State::AwaitAccept,
             };
         }
     }
@@ -332,11 +340,12 @@ impl Receiver {
         if matches!(self.state, State::AwaitVerdict) {
             self.control.authenticated(now);
             self.control.send(&Message::Confirm { tag });
-            self.state = State::AwaitOffer;
+            self.state = State::AwaitAccept;
         }
     }
 
-    /// Answers [`ReceiverEvent::Offered`].
+    /// Accepts whatever the peer is going to offer: after [`authenticated`](Self::authenticated), and without a code
+    /// after [`welcome`](Self::welcome). That it does not wait for the offer spares a round trip.
     pub fn accept(&mut self, session: SessionId) {
         if !matches!(self.state, State::AwaitAccept) {
             return;
@@ -353,12 +362,7 @@ impl Receiver {
             window,
             lanes,
         });
-        let (window, order) = (Window::new(window), Order::default());
-        self.state = State::Receiving(Receiving {
-            window,
-            order,
-            manifest: Manifest::Open,
-        });
+        self.state = State::AwaitOffer(window);
     }
 
     fn settle(&mut self, number: EntryNumber, outcome: Outcome) -> bool {

@@ -63,9 +63,9 @@ enum State {
     AwaitWelcome,
     /// The caller's tag, or the peer's.
     AwaitConfirm,
-    /// The caller says that the peer's tag is right.
-    AwaitVerdict,
-    /// The offer's answer.
+    /// The caller says that the peer's tag is right. What the peer accepts may be here by then.
+    AwaitVerdict(Option<Acceptance>),
+    /// What the peer accepts.
     AwaitAccept,
     /// Entries go, outcomes come.
     Sending(Sending),
@@ -77,6 +77,29 @@ enum State {
     },
     /// Nothing.
     Closed,
+}
+
+/// What the peer accepts, once it has been checked.
+#[derive(Debug)]
+struct Acceptance {
+    session: SessionId,
+    window: WindowSize,
+    lanes: u16,
+}
+
+impl Acceptance {
+    fn check(session: SessionId, window: WindowSize, lanes: u16) -> Result<Self, Violation> {
+        if lanes == 0 || window.entries == 0 || window.bytes == 0 {
+            return Err(Violation::Unexpected(
+                "an acceptance without room for anything",
+            ));
+        }
+        Ok(Self {
+            session,
+            window,
+            lanes,
+        })
+    }
 }
 
 /// Something that a sender's caller has to know.
@@ -202,8 +225,18 @@ impl Sender {
                 self.handle_welcome(suite, share, name, now)?;
             }
             (State::AwaitConfirm, Message::Confirm { tag }) => {
-                self.state = State::AwaitVerdict;
+                self.state = State::AwaitVerdict(None);
                 self.events.push_back(SenderEvent::Confirmed { tag });
+            }
+            (
+                State::AwaitVerdict(early @ None),
+                Message::Accept {
+                    session,
+                    window,
+                    lanes,
+                },
+            ) => {
+                *early = Some(Acceptance::check(session, window, lanes)?);
             }
             (
                 State::AwaitAccept,
@@ -213,11 +246,11 @@ impl Sender {
                     lanes,
                 },
             ) => {
-                self.handle_accept(session, window, lanes)?;
+                self.begin(&Acceptance::check(session, window, lanes)?);
             }
-            // The receiver counts seconds from its own confirmation, or from the offer.
+            // The receiver counts seconds from its own confirmation, or without one from the offer.
             (
-                State::AwaitVerdict
+                State::AwaitVerdict(_)
                 | State::AwaitAccept
                 | State::Sending(_)
                 | State::AwaitReceipt { .. },
@@ -297,23 +330,22 @@ impl Sender {
         Ok(())
     }
 
-    fn handle_accept(
-        &mut self,
-        session: SessionId,
-        window: WindowSize,
-        lanes: u16,
-    ) -> Result<(), Violation> {
-        if lanes == 0 || window.entries == 0 || window.bytes == 0 {
-            return Err(Violation::Unexpected(
-                "an acceptance without room for anything",
-            ));
-        }
+    /// Offers, and sends from now on.
+    fn begin(&mut self, acceptance: &Acceptance) {
+        let &Acceptance {
+            session,
+            window,
+            lanes,
+        } = acceptance;
         // A peer may allow more than this side wants to hold.
         let clamp = |own: usize, peer: u32| u32::try_from(own).unwrap_or(u32::MAX).min(peer);
         let window = WindowSize {
             entries: clamp(self.config.limits.window_entries, window.entries),
             bytes: clamp(self.config.limits.window_bytes, window.bytes),
         };
+        self.control.send(&Message::Offer {
+            subdirectory: self.config.subdirectory.clone(),
+        });
         let (window, unsent) = (Window::new(window), (0, Vec::new()));
         self.state = State::Sending(Sending {
             window,
@@ -323,7 +355,6 @@ impl Sender {
         });
         self.events
             .push_back(SenderEvent::Accepted { session, lanes });
-        Ok(())
     }
 
     /// Sends this side's tag, which answers [`SenderEvent::Welcomed`].
@@ -331,18 +362,19 @@ impl Sender {
         self.control.send(&Message::Confirm { tag });
     }
 
-    /// Says that the tag of [`SenderEvent::Confirmed`] was right, and offers.
+    /// Says that the tag of [`SenderEvent::Confirmed`] was right: once the receiver accepts, it hears what is offered.
     pub fn authenticated(&mut self, now: Duration) {
-        if matches!(self.state, State::AwaitVerdict) {
+        if let State::AwaitVerdict(early) = &mut self.state {
+            let early = early.take();
             self.open(now);
+            if let Some(acceptance) = early {
+                self.begin(&acceptance);
+            }
         }
     }
 
     fn open(&mut self, now: Duration) {
         self.control.authenticated(now);
-        self.control.send(&Message::Offer {
-            subdirectory: self.config.subdirectory.clone(),
-        });
         self.state = State::AwaitAccept;
     }
 

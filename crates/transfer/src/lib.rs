@@ -30,6 +30,7 @@ pub use options::{
 pub use receipt::{Receipt, StageTimes};
 pub use receiver::receive;
 pub use sender::{check, list, send};
+pub use stages::{Stage, StageObserver};
 pub use verify::{Difference, Differs, VerifyError, VerifySummary, verify};
 
 // What a caller names in options and events, so that it needs none of the crates beneath.

@@ -10,6 +10,7 @@ use packhorse_proto::path::RelativePath;
 use packhorse_trust::Code;
 
 use crate::classic::ClassicLimits;
+use crate::stages::StageObserver;
 
 /// What to send, and where to.
 #[derive(Debug)]
@@ -24,6 +25,8 @@ pub struct SendOptions {
     pub limits: Limits,
     /// Who is told of each write and read call on the transfer's sockets.
     pub calls: Option<Arc<dyn CallObserver>>,
+    /// Who is told of each stage that content goes through.
+    pub stages: Option<Arc<dyn StageObserver>>,
 }
 
 /// One thing to send.
@@ -76,6 +79,8 @@ pub struct ReceiveOptions {
     pub classic: Option<ClassicLimits>,
     /// Who is told of each write and read call on the transfer's sockets.
     pub calls: Option<Arc<dyn CallObserver>>,
+    /// Who is told of each stage that content goes through.
+    pub stages: Option<Arc<dyn StageObserver>>,
 }
 
 /// How a receiver knows its sender.

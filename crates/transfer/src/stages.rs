@@ -1,5 +1,7 @@
 //! Where lane threads spend their time.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -8,8 +10,8 @@ use packhorse_proto::message::Times;
 use crate::receipt::StageTimes;
 
 /// What a lane thread can be busy with, or blocked in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Stage {
     /// Opening and reading source files.
     Read,
     /// BLAKE3.
@@ -24,22 +26,44 @@ pub(crate) enum Stage {
     Idle,
 }
 
+/// Who is told of each stage that a lane, or the placing thread, has been through, on the thread that was.
+///
+/// It is told between two pieces of work, so what it does is time that the transfer takes.
+pub trait StageObserver: fmt::Debug + Send + Sync {
+    /// The calling thread was at `stage` from `start` for so long.
+    fn stage(&self, stage: Stage, start: Instant, took: Duration);
+}
+
 /// The sums of all lanes of one side, in nanoseconds by [`Stage`].
 #[derive(Debug, Default)]
-pub(crate) struct Stages([AtomicU64; 6]);
+pub(crate) struct Stages {
+    sums: [AtomicU64; 6],
+    observer: Option<Arc<dyn StageObserver>>,
+}
 
 impl Stages {
+    pub(crate) fn new(observer: Option<Arc<dyn StageObserver>>) -> Self {
+        Self {
+            sums: Default::default(),
+            observer,
+        }
+    }
+
     /// Runs `work` and adds its time to `stage`. Two clock readings cost some 50 ns.
     pub(crate) fn time<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let outcome = work();
-        self.0[stage as usize].fetch_add(nanoseconds(start.elapsed()), Ordering::Relaxed);
+        let took = start.elapsed();
+        self.sums[stage as usize].fetch_add(nanoseconds(took), Ordering::Relaxed);
+        if let Some(observer) = &self.observer {
+            observer.stage(stage, start, took);
+        }
         outcome
     }
 
     /// The sums so far, as the protocol carries them.
     pub(crate) fn times(&self) -> Times {
-        let sum = |stage: Stage| self.0[stage as usize].load(Ordering::Relaxed);
+        let sum = |stage: Stage| self.sums[stage as usize].load(Ordering::Relaxed);
         Times {
             read: sum(Stage::Read),
             hash: sum(Stage::Hash),

@@ -46,8 +46,8 @@ class Session:
         if wire.receive_exactly(self.control.stream, 8) != wire.preface(wire.ACCEPTED):
             raise wire.Broken("not accepted")
         self.control.expect(wire.WELCOME)
-        self.control.say(wire.OFFER, offer or {})
         self.accept = self.control.expect(wire.ACCEPT)
+        self.control.say(wire.OFFER, offer or {})
         self.control.keep_saying_progress(lambda: (0, 0, 0, 0))
         self.listed, self.settled = 0, {}
         # Kept, so that none is closed before the end.

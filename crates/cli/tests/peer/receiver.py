@@ -61,13 +61,13 @@ class Receiver:
         if hello[0] != b"" or 1 in hello:
             raise wire.Broken("suites or a share without encryption")
         self.control.say(wire.WELCOME, {0: 0, 2: options.name})
+        window = {1: options.window, 2: 2 << 20, 3: options.lanes}
+        self.control.say(wire.ACCEPT, {0: self.session, **window})
         offer = self.control.expect(wire.OFFER)
         if 0 in offer:
             self.destination = os.path.join(self.destination, offer[0])
             os.makedirs(self.destination, exist_ok=True)
-        window = {1: options.window, 2: 2 << 20, 3: options.lanes}
         self.control.keep_saying_progress(lambda: (self.bytes, len(self.outcomes), 0, 0))
-        self.control.say(wire.ACCEPT, {0: self.session, **window})
 
     def serve(self):
         while True:

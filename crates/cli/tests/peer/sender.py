@@ -141,9 +141,9 @@ class Sender:
         welcome = self.control.expect(wire.WELCOME)
         if welcome[0] != 0 or 1 in welcome:
             raise wire.Broken("a suite or a share without encryption")
+        accept = self.control.expect(wire.ACCEPT)
         self.control.say(wire.OFFER, {0: options.into.encode()} if options.into else {})
         self.control.keep_saying_progress(self.counters)
-        accept = self.control.expect(wire.ACCEPT)
         self.session = accept[0]
         self.window = Window(accept[1], accept[2], self.listed)
         self.send_all(min(options.lanes, accept[3]))

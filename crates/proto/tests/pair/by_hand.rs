@@ -123,9 +123,9 @@ pub(crate) fn receiving(limits: Limits) -> Receiver {
     let mut receiver = Receiver::new(limits, Authentication::None, NOW);
     receiver.hear(&bytes(&hello())).unwrap();
     receiver.welcome(0, None, "stable");
+    receiver.accept(SESSION);
     let offer = Message::Offer { subdirectory: None };
     receiver.hear(&bytes(&offer)).unwrap();
-    receiver.accept(SESSION);
     receiver.take();
     while receiver.poll_event().is_some() {}
     receiver

@@ -38,8 +38,11 @@ fn pair_of(authentication: Authentication) -> (Sender, Receiver) {
 
 /// From the acceptance on, every session goes alike.
 fn rest_of_the_dialogue(mut sender: Sender, mut receiver: Receiver) {
-    let offer = Message::Offer { subdirectory: None };
-    assert_eq!(carry(&mut sender, &mut receiver), [offer]);
+    assert_eq!(
+        sender.said(),
+        [],
+        "nothing is offered before it is accepted"
+    );
     receiver.accept(SESSION);
     let window = WindowSize {
         entries: 4096,
@@ -52,6 +55,8 @@ fn rest_of_the_dialogue(mut sender: Sender, mut receiver: Receiver) {
         lanes,
     };
     assert_eq!(carry(&mut receiver, &mut sender), [accept]);
+    let offer = Message::Offer { subdirectory: None };
+    assert_eq!(carry(&mut sender, &mut receiver), [offer]);
 
     let tree = vec![entry("a", Kind::Directory), file("a/b", Some(3))];
     for entry in &tree {

@@ -73,15 +73,19 @@ impl ReceivingSide {
                     let suite = suites.first().copied().unwrap_or(0);
                     self.machine
                         .welcome(suite, share.map(|_| [7; 32]), "stable");
+                    if share.is_none() {
+                        self.due = Some(Due::Accept);
+                    }
                 }
                 ReceiverEvent::Confirm { tag } => {
                     if tag == SENDER_TAG {
                         self.machine.authenticated(RECEIVER_TAG, now);
+                        self.due = Some(Due::Accept);
                     } else {
                         self.machine.abort(AbortCode::WrongCode, "");
                     }
                 }
-                ReceiverEvent::Offered { .. } => self.due = Some(Due::Accept),
+                ReceiverEvent::Offered { .. } => {}
                 ReceiverEvent::Complete => self.due = Some(Due::Receipt),
                 ReceiverEvent::ManifestEnded => self.manifest_ended = true,
                 ReceiverEvent::Finished(finished) => self.finished.push(finished),

@@ -141,6 +141,7 @@ fn nobody_tells_progress_before_the_session_is_open() {
 fn both_hear_how_far_the_other_is_through_a_long_wait() {
     let mut dice = Dice::new(3);
     let mut pair = Pair::new(Setup {
+        authentication: Authentication::Code,
         tree: vec![file("a", Some(1))],
         ..Setup::default()
     });
@@ -164,7 +165,10 @@ fn both_hear_how_far_the_other_is_through_a_long_wait() {
 #[test]
 fn a_dead_network_is_noticed_on_both_sides() {
     let mut dice = Dice::new(3);
-    let mut pair = Pair::new(Setup::default());
+    let mut pair = Pair::new(Setup {
+        authentication: Authentication::Code,
+        ..Setup::default()
+    });
     pair.settle_links(&mut dice).unwrap();
     let mut elapsed = NOW;
     // Bytes go out and none arrive.

@@ -17,7 +17,7 @@ use packhorse_tree::{Existing, Placed, Temporary};
 use super::parent::Parent;
 use super::report::{Report, Reports};
 use super::trouble::{self, Trouble};
-use crate::stages::Stages;
+use crate::stages::{StageObserver, Stages};
 
 /// Everything on its way in.
 #[derive(Debug)]
@@ -52,13 +52,17 @@ pub(crate) enum Lookup {
 }
 
 impl Inbox {
-    pub(crate) fn new(existing: Existing, max_open_files: usize, patience: Duration) -> Self {
+    pub(crate) fn new(
+        existing: Existing,
+        (max_open_files, patience): (usize, Duration),
+        observer: Option<Arc<dyn StageObserver>>,
+    ) -> Self {
         Self {
             table: Mutex::default(),
             changed: Condvar::new(),
             reports: Arc::default(),
             existing,
-            stages: Stages::default(),
+            stages: Stages::new(observer),
             bytes: AtomicU64::new(0),
             open_files: AtomicUsize::new(0),
             max_open_files,

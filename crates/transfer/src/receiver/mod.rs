@@ -74,7 +74,7 @@ pub async fn receive(
         security,
         hall,
         news_to,
-        options.calls,
+        (options.calls, options.stages),
     ));
     let mut receiver = Receiver {
         destination,
@@ -389,6 +389,7 @@ mod tests {
             limits: Limits::default(),
             classic: None,
             calls: None,
+            stages: None,
         };
         assert_eq!(address_to_listen_on(&options), None);
         options.classic = Some(ClassicLimits::default());

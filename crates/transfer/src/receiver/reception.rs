@@ -14,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::classic::Hall;
+use crate::stages::StageObserver;
 use crate::wire::Wire;
 
 /// What greetings share with the receiver.
@@ -26,6 +27,7 @@ pub(crate) struct Reception {
     pub(crate) news: UnboundedSender<News>,
     /// Who is told of calls on sockets.
     pub(crate) calls: Option<Arc<dyn CallObserver>>,
+    pub(crate) stages: Option<Arc<dyn StageObserver>>,
 }
 
 struct State {
@@ -98,7 +100,10 @@ impl Reception {
         security: Security,
         classic: Option<Arc<Hall>>,
         news: UnboundedSender<News>,
-        calls: Option<Arc<dyn CallObserver>>,
+        (calls, stages): (
+            Option<Arc<dyn CallObserver>>,
+            Option<Arc<dyn StageObserver>>,
+        ),
     ) -> Self {
         let state = Mutex::new(State {
             code: None,
@@ -111,6 +116,7 @@ impl Reception {
             state,
             news,
             calls,
+            stages,
         }
     }
 

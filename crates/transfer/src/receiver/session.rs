@@ -105,8 +105,8 @@ pub(crate) async fn run(
     let limits = &setting.reception.limits;
     let inbox = Arc::new(Inbox::new(
         setting.existing,
-        limits.open_files,
-        limits.silence,
+        (limits.open_files, limits.silence),
+        setting.reception.stages.clone(),
     ));
     let mut session = Session {
         setting,
@@ -182,10 +182,11 @@ impl Session {
     ) -> Result<Receipt, Error> {
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.proto.accept(id);
         self.handle_plaintext()?;
         loop {
             while let Some(event) = self.proto.poll_event() {
-                self.handle_event(event, id, observer)?;
+                self.handle_event(event, observer)?;
             }
             self.send_orders();
             for (path, failure) in self.flaws.drain(..) {
@@ -261,14 +262,9 @@ impl Session {
         }
     }
 
-    fn handle_event(
-        &mut self,
-        event: ReceiverEvent,
-        id: [u8; 16],
-        observer: &mut Observer,
-    ) -> Result<(), Error> {
+    fn handle_event(&mut self, event: ReceiverEvent, observer: &mut Observer) -> Result<(), Error> {
         match event {
-            ReceiverEvent::Offered { subdirectory } => self.accept(subdirectory, id, observer)?,
+            ReceiverEvent::Offered { subdirectory } => self.begin(subdirectory, observer)?,
             ReceiverEvent::Entry { number, entry } => {
                 if let Kind::File { size } = entry.kind {
                     self.listed.files_known += 1;
@@ -326,10 +322,9 @@ impl Session {
         }
     }
 
-    fn accept(
+    fn begin(
         &mut self,
         subdirectory: Option<RelativePath>,
-        id: [u8; 16],
         observer: &mut Observer,
     ) -> Result<(), Error> {
         let destination = match &subdirectory {
@@ -347,7 +342,6 @@ impl Session {
             })?;
         self.orders = Some(orders);
         self.threads.push(thread);
-        self.proto.accept(id);
         Ok(())
     }
 

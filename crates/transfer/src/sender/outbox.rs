@@ -13,7 +13,7 @@ use packhorse_tree::FileAt;
 
 use super::queue::WorkQueue;
 use super::shared::SharedFile;
-use crate::stages::Stages;
+use crate::stages::{StageObserver, Stages};
 
 /// One file to send.
 #[derive(Debug)]
@@ -75,10 +75,10 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, observer: Option<Arc<dyn StageObserver>>) -> Self {
         Self {
             queue: WorkQueue::new(capacity),
-            stages: Stages::default(),
+            stages: Stages::new(observer),
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
             current: Mutex::default(),

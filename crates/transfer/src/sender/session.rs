@@ -112,7 +112,7 @@ impl Session {
         };
         let started = Instant::now();
         let (report_to, reports) = mpsc::unbounded_channel();
-        let outbox = Arc::new(Outbox::new(QUEUED_FILES));
+        let outbox = Arc::new(Outbox::new(QUEUED_FILES, options.stages));
         let lanes = Lanes::new(peer, patience, calls, Arc::clone(&outbox), report_to)?;
         Ok(Self {
             wire,
