@@ -41,6 +41,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("packhorse-frame", &[]),
     ("packhorse-proto", &[]),
     ("packhorse-netlab", &[]),
+    (
+        "packhorse-benches",
+        &["packhorse-frame", "packhorse-proto", "packhorse-trust"],
+    ),
     ("xtask", &["packhorse-netlab"]),
 ];
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::path::Name;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, fallocate, linkat, openat};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, fallocate, fstatvfs, linkat, openat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -62,12 +62,18 @@ impl Temporary {
         })
     }
 
-    /// Reserves room for a file of `size` bytes, where the filesystem can: a disk that is too small for it says so now,
-    /// and writing costs a third less processor time.
+    /// Reserves room for a file of `size` bytes, where the filesystem has it: writing costs a third less processor time.
+    ///
+    /// Where there is less room, nothing is reserved: the kernel would take all that there is before it says so, and a
+    /// filesystem that compresses may have room all the same.
     ///
     /// # Errors
-    /// The disk has not that much room, or a limit on file sizes was met.
+    /// The room has just gone, or a limit on file sizes was met.
     pub fn reserve(&self, size: u64) -> io::Result<()> {
+        let filesystem = fstatvfs(&self.file)?;
+        if size > filesystem.f_bavail.saturating_mul(filesystem.f_frsize) {
+            return Ok(());
+        }
         loop {
             match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
                 Err(Errno::INTR) => {}
