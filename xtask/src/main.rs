@@ -9,6 +9,7 @@ mod bench;
 mod bench_echo;
 mod bench_watch;
 mod inetd;
+mod instructions;
 mod measure;
 mod pictures;
 mod run;

@@ -37,6 +37,8 @@ enum Step {
     EndToEnd,
     /// The examples in the documentation.
     Doctest,
+    /// Instruction counts of the inner loops against the baseline.
+    Instructions,
     /// Licences, bans and sources of the dependencies, and advisories where they can be reached.
     Deny,
 }
@@ -122,6 +124,7 @@ fn perform(step: Step, args: &TestArgs, outcome: &mut Outcome) -> Result<()> {
             &mut cargo(["test", "--workspace", "--locked", "--doc"]),
             &mut outcome.tally,
         ),
+        Step::Instructions => crate::instructions::instructions(false),
         Step::Deny => deny(args),
     }
 }

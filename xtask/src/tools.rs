@@ -37,6 +37,9 @@ pub(crate) const FOR_TESTS: &[DebianProgram] = &[
     debian("zstd", "zstd"),
 ];
 
+/// What counts instructions.
+pub(crate) const FOR_COUNTING: &[DebianProgram] = &[debian("valgrind", "valgrind")];
+
 /// What packhorse is compared with, and what measures both.
 pub(crate) const FOR_BENCHMARKS: &[DebianProgram] = &[
     debian("diff", "diffutils"),

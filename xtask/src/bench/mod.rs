@@ -44,6 +44,13 @@ pub(crate) struct BenchArgs {
     /// Bytes of the large file.
     #[arg(long, default_value_t = 2 << 30)]
     size: u64,
+    /// Instead of all that: count the instructions of the inner loops, and fail where they are 5% more than
+    /// benches/baseline.json says.
+    #[arg(long)]
+    instructions: bool,
+    /// With --instructions: save what was counted as the baseline.
+    #[arg(long, requires = "instructions")]
+    save_baseline: bool,
     /// Where sources and destinations are made; not on a filesystem in memory, please.
     #[arg(long, default_value_os_t = std::env::temp_dir())]
     directory: PathBuf,
@@ -51,6 +58,9 @@ pub(crate) struct BenchArgs {
 
 /// Runs the benchmark and prints a table for each set.
 pub(crate) fn bench(args: &BenchArgs) -> Result<()> {
+    if args.instructions {
+        return crate::instructions::instructions(args.save_baseline);
+    }
     ensure!(args.runs > 0, "--runs must be at least 1");
     tools::ensure(tools::FOR_BENCHMARKS)?;
     run(&mut cargo([
