@@ -134,6 +134,8 @@ mod tests {
             failed: 0,
             root: [0; 32],
             elapsed: Duration::ZERO,
+            lanes: 3,
+            network: None,
             sender: StageTimes::default(),
             receiver: StageTimes::default(),
         })

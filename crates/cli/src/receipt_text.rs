@@ -28,10 +28,15 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
         line("root", hex(&receipt.root)),
         line("elapsed", units::duration(receipt.elapsed)),
         line("rate", units::rate(rate(receipt))),
+        line("lanes", format!("{} at most", receipt.lanes)),
         line("sender", stages(&receipt.sender)),
         line("receiver", stages(&receipt.receiver)),
-        line("limited by", limited_by(receipt).to_string()),
     ]);
+    let verdict = limited_by(receipt);
+    lines.push(line("limited by", verdict.to_string()));
+    if let Some(advice) = verdict.bottleneck.advice() {
+        lines.push(line("to speed up", advice));
+    }
     lines
 }
 
@@ -81,11 +86,13 @@ mod tests {
             failed: 0,
             root: [0xab; 32],
             elapsed: Duration::from_millis(2500),
+            lanes: 2,
             sender: StageTimes {
                 read: Duration::from_millis(1800),
                 network: Duration::from_millis(600),
                 ..StageTimes::default()
             },
+            network: None,
             receiver: StageTimes::default(),
         }
     }
@@ -100,9 +107,11 @@ mod tests {
   root         {}
   elapsed      2.50 s
   rate         858 MB/s
+  lanes        2 at most
   sender       read 1.80 s (75%), network 600 ms (25%)
   receiver     not measured
-  limited by   the sender's reading",
+  limited by   source disk (75% of the time)
+  to speed up  a faster disk at the source, or files that the page cache holds already",
             "ab".repeat(32)
         );
         assert_eq!(lines(&receipt()).join("\n"), expected);

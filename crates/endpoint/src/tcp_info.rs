@@ -12,8 +12,6 @@ use rustix::net::{
     self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink, sockopt,
 };
 
-use crate::socket::Socket;
-
 /// The state of a connection (RFC 9293 §3.3.2), numbered as Linux does (include/net/tcp_states.h).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "RFC 9293 tells what each is")]
@@ -192,7 +190,7 @@ impl TcpInfoReader {
     ///
     /// # Errors
     /// It is not TCP's, or the kernel does not tell about sockets.
-    pub fn new(socket: &Socket) -> Result<Self, TcpInfoError> {
+    pub fn new(socket: &impl AsFd) -> Result<Self, TcpInfoError> {
         Ok(Self {
             question: Question::new(socket)?,
             asker: Asker::new()?,

@@ -20,14 +20,14 @@ mod stages;
 mod verify;
 mod wire;
 
-pub use bottleneck::{Bottleneck, limited_by, rate};
+pub use bottleneck::{Bottleneck, Processing, Verdict, limited_by, rate};
 pub use cancel::Cancel;
 pub use error::{Error, ErrorClass};
 pub use event::{CodeReason, Event, Observer, Progress};
 pub use options::{
     Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source,
 };
-pub use receipt::{Receipt, StageTimes};
+pub use receipt::{NetworkUse, Receipt, StageTimes};
 pub use receiver::receive;
 pub use sender::{check, list, send};
 pub use stages::{Stage, StageObserver};

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use packhorse_endpoint::TcpInfo;
 use packhorse_proto::extent::Hash;
 use packhorse_proto::message::{Times, Totals};
 
@@ -24,8 +25,12 @@ pub struct Receipt {
     pub root: Hash,
     /// From authenticated to done, by the receiver's clock.
     pub elapsed: Duration,
+    /// Connections that carried content at the same time, at most. The sender decides that while it runs.
+    pub lanes: u16,
     /// Where the sender's lane threads spent their time.
     pub sender: StageTimes,
+    /// What the kernel says of the lanes' connections; only the sender knows.
+    pub network: Option<NetworkUse>,
     /// Where the receiver's lane threads, and the one that places entries, spent their time.
     pub receiver: StageTimes,
 }
@@ -35,7 +40,7 @@ impl Receipt {
     pub(crate) fn new(
         root: Hash,
         totals: Totals,
-        elapsed: Duration,
+        (elapsed, lanes): (Duration, u16),
         times: (Times, Times),
     ) -> Self {
         let Totals {
@@ -56,9 +61,47 @@ impl Receipt {
             failed,
             root,
             elapsed,
+            lanes,
             sender,
+            network: None,
             receiver,
         }
+    }
+}
+
+/// What the kernel says of connections that sent content, summed over them (TCP_INFO).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkUse {
+    /// How many there were.
+    pub lanes: u16,
+    /// How long there was something to send.
+    pub busy: Duration,
+    /// How long of that the send buffer was too small.
+    pub send_buffer: Duration,
+    /// How long of that the receiver had no room.
+    pub receiver_window: Duration,
+    /// Bytes sent, those sent again among them.
+    pub sent: u64,
+    /// Bytes sent again.
+    pub resent: u64,
+    /// Round trips as they were at the end, summed.
+    pub round_trips: Duration,
+    /// The least round trips that were seen, summed: less than the others by what waits in queues on the way.
+    pub least_round_trips: Duration,
+}
+
+impl NetworkUse {
+    /// Adds what the kernel knows of one more connection.
+    pub(crate) fn add(&mut self, info: &TcpInfo) {
+        let time = Option::unwrap_or_default;
+        self.lanes += 1;
+        self.busy += time(info.busy);
+        self.send_buffer += time(info.limited_by_send_buffer);
+        self.receiver_window += time(info.limited_by_peer);
+        self.sent += info.bytes_sent.unwrap_or(0);
+        self.resent += info.bytes_retransmitted.unwrap_or(0);
+        self.round_trips += info.rtt;
+        self.least_round_trips += info.min_rtt.unwrap_or(info.rtt);
     }
 }
 
@@ -77,4 +120,6 @@ pub struct StageTimes {
     pub write: Duration,
     /// Waiting for work: for the walk, the manifest or the window.
     pub idle: Duration,
+    /// Of all that, on a processor or waiting for one; nothing where it was not measured.
+    pub processor: Duration,
 }

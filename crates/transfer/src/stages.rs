@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use packhorse_proto::message::Times;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::receipt::StageTimes;
 
@@ -38,6 +39,7 @@ pub trait StageObserver: fmt::Debug + Send + Sync {
 #[derive(Debug, Default)]
 pub(crate) struct Stages {
     sums: [AtomicU64; 6],
+    processor: AtomicU64,
     observer: Option<Arc<dyn StageObserver>>,
 }
 
@@ -45,6 +47,7 @@ impl Stages {
     pub(crate) fn new(observer: Option<Arc<dyn StageObserver>>) -> Self {
         Self {
             sums: Default::default(),
+            processor: AtomicU64::new(0),
             observer,
         }
     }
@@ -61,6 +64,16 @@ impl Stages {
         outcome
     }
 
+    /// Runs `work` and adds what it used of processors, on this thread, with how long it waited for one.
+    pub(crate) fn on_processor<T>(&self, work: impl FnOnce() -> T) -> T {
+        let before = used_of_processor();
+        let outcome = work();
+        let used = used_of_processor().saturating_sub(before);
+        self.processor
+            .fetch_add(nanoseconds(used), Ordering::Relaxed);
+        outcome
+    }
+
     /// The sums so far, as the protocol carries them.
     pub(crate) fn times(&self) -> Times {
         let sum = |stage: Stage| self.sums[stage as usize].load(Ordering::Relaxed);
@@ -71,8 +84,19 @@ impl Stages {
             network: sum(Stage::Network),
             write: sum(Stage::Write),
             idle: sum(Stage::Idle),
+            processor: self.processor.load(Ordering::Relaxed),
         }
     }
+}
+
+/// How long the calling thread has run, or was ready to run and had no processor: the second number of schedstat
+/// (Linux's Documentation/scheduler/sched-stats.rst), nothing where the kernel does not count it.
+fn used_of_processor() -> Duration {
+    let ran = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default();
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = text.split_ascii_whitespace().nth(1);
+    let waited = waited.and_then(|number| number.parse().ok()).unwrap_or(0);
+    ran.saturating_add(Duration::from_nanos(waited))
 }
 
 /// Nanoseconds of a duration; 584 years at most.
@@ -89,6 +113,7 @@ impl From<Times> for StageTimes {
             network: Duration::from_nanos(times.network),
             write: Duration::from_nanos(times.write),
             idle: Duration::from_nanos(times.idle),
+            processor: Duration::from_nanos(times.processor),
         }
     }
 }

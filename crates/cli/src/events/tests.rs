@@ -149,6 +149,8 @@ fn progress_done_failed_and_error() {
         failed: 0,
         root: [0; 32],
         elapsed: Duration::from_secs(1),
+        lanes: 3,
+        network: None,
         sender: StageTimes::default(),
         receiver: StageTimes::default(),
     };

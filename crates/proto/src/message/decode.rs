@@ -2,7 +2,7 @@
 
 use super::{
     AbortCode, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_ITEMS, MAX_SUITES,
-    Message, MessageError, Text, Times, Totals, WindowSize,
+    Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
 };
 use crate::cbor::{CborError, Reader};
 use crate::entry::{Entry, Kind, LinkTarget, MAX_FILE_SIZE, Metadata, Mode, Timestamp};
@@ -62,6 +62,14 @@ fn need<T>(value: Option<T>, key: u64) -> Cbor<T> {
 /// Reads a map whose keys 0, 1, 2… hold `N` numbers; one that is missing is 0, so that a later version
 /// may add some.
 fn decode_numbers<const N: usize>(r: &mut Reader<'_>) -> Cbor<[u64; N]> {
+    decode_numbers_and(r, |_, _| Ok(false))
+}
+
+/// A map from 0, 1, 2… to numbers, and with it what `more` knows.
+fn decode_numbers_and<const N: usize>(
+    r: &mut Reader<'_>,
+    mut more: impl FnMut(&mut Reader<'_>, u64) -> Cbor<bool>,
+) -> Cbor<[u64; N]> {
     let mut numbers = [0; N];
     r.map(|r, key| {
         match usize::try_from(key)
@@ -72,7 +80,7 @@ fn decode_numbers<const N: usize>(r: &mut Reader<'_>) -> Cbor<[u64; N]> {
                 *number = r.uint()?;
                 Ok(true)
             }
-            None => Ok(false),
+            None => more(r, key),
         }
     })?;
     Ok(numbers)
@@ -409,7 +417,13 @@ fn decode_progress(r: &mut Reader<'_>) -> Cbor<Message> {
 }
 
 fn decode_times(r: &mut Reader<'_>) -> Cbor<Times> {
-    let [read, hash, encrypt, network, write, idle] = decode_numbers(r)?;
+    let mut processor = 0;
+    let [read, hash, encrypt, network, write, idle] = decode_numbers_and(r, |r, key| {
+        if key == TIMES_PROCESSOR {
+            processor = r.uint()?;
+        }
+        Ok(key == TIMES_PROCESSOR)
+    })?;
     Ok(Times {
         read,
         hash,
@@ -417,6 +431,7 @@ fn decode_times(r: &mut Reader<'_>) -> Cbor<Times> {
         network,
         write,
         idle,
+        processor,
     })
 }
 

@@ -1,6 +1,6 @@
 //! How the bodies of messages are written.
 
-use super::{Counters, Failure, Message, SessionId, Times, Totals, WindowSize};
+use super::{Counters, Failure, Message, SessionId, TIMES_PROCESSOR, Times, Totals, WindowSize};
 use crate::cbor::Writer;
 use crate::entry::{Entry, Kind, Metadata};
 use crate::extent::Hash;
@@ -87,7 +87,7 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
             times,
         } => {
             w.map(3).uint(0).bytes(root).uint(1).uint(*unlisted).uint(2);
-            encode_numbers(w, &times_list(times));
+            encode_times(w, times);
         }
         Message::Receipt {
             root,
@@ -160,14 +160,18 @@ fn encode_receipt(
     w.map(5).uint(0).bytes(root).uint(1);
     encode_numbers(w, &[files, directories, symlinks, bytes, kept, failed]);
     w.uint(2).uint(elapsed).uint(3);
-    encode_numbers(w, &times_list(sender));
+    encode_times(w, sender);
     w.uint(4);
-    encode_numbers(w, &times_list(receiver));
+    encode_times(w, receiver);
 }
 
 /// A map from 0, 1, 2… to numbers.
 fn encode_numbers(w: &mut Writer<'_>, numbers: &[u64]) {
     w.map(numbers.len() as u64);
+    encode_pairs(w, numbers);
+}
+
+fn encode_pairs(w: &mut Writer<'_>, numbers: &[u64]) {
     for (key, number) in (0u64..).zip(numbers) {
         w.uint(key).uint(*number);
     }
@@ -210,7 +214,7 @@ fn encode_entry(w: &mut Writer<'_>, entry: &Entry) {
     };
 }
 
-fn times_list(times: &Times) -> [u64; 6] {
+fn encode_times(w: &mut Writer<'_>, times: &Times) {
     let Times {
         read,
         hash,
@@ -218,6 +222,13 @@ fn times_list(times: &Times) -> [u64; 6] {
         network,
         write,
         idle,
+        processor,
     } = *times;
-    [read, hash, encrypt, network, write, idle]
+    let stages = [read, hash, encrypt, network, write, idle];
+    let measured = processor > 0;
+    w.map(stages.len() as u64 + u64::from(measured));
+    encode_pairs(w, &stages);
+    if measured {
+        w.uint(TIMES_PROCESSOR).uint(processor);
+    }
 }

@@ -135,6 +135,9 @@ pub struct Counters {
     pub files_known: u64,
 }
 
+/// The key of [`Times::processor`]: one that who does not know it skips.
+const TIMES_PROCESSOR: u64 = 64;
+
 /// Nanoseconds spent in each stage, summed over a side's lanes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Times {
@@ -150,6 +153,8 @@ pub struct Times {
     pub write: u64,
     /// Waiting for work.
     pub idle: u64,
+    /// Of all that, on a processor or waiting for one; 0 where it was not measured.
+    pub processor: u64,
 }
 
 /// What a session stored.

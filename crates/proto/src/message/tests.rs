@@ -92,9 +92,10 @@ fn failure() -> impl Strategy<Value = Failure> {
 }
 
 fn times() -> impl Strategy<Value = Times> {
-    [(); 6].map(|()| number()).prop_map(|numbers| {
-        let [read, hash, encrypt, network, write, idle] = numbers;
+    [(); 7].map(|()| number()).prop_map(|numbers| {
+        let [read, hash, encrypt, network, write, idle, processor] = numbers;
         Times {
+            processor,
             read,
             hash,
             encrypt,

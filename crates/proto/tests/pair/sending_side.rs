@@ -18,6 +18,7 @@ use crate::tree::{SIZES, metadata};
 pub(crate) const SENDER_TAG: [u8; 64] = [0x5e; 64];
 pub(crate) const RECEIVER_TAG: [u8; 64] = [0xec; 64];
 pub(crate) const TIMES: Times = Times {
+    processor: 7,
     read: 1,
     hash: 2,
     encrypt: 3,

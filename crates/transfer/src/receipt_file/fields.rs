@@ -241,6 +241,8 @@ pub(super) struct StageFields {
     write: f64,
     #[serde(rename = "idle_seconds")]
     idle: f64,
+    #[serde(rename = "processor_seconds", default)]
+    processor: f64,
 }
 
 impl From<&StageTimes> for StageFields {
@@ -252,6 +254,7 @@ impl From<&StageTimes> for StageFields {
             network: times.network.as_secs_f64(),
             write: times.write.as_secs_f64(),
             idle: times.idle.as_secs_f64(),
+            processor: times.processor.as_secs_f64(),
         }
     }
 }
@@ -265,6 +268,7 @@ impl StageFields {
             network: duration(self.network)?,
             write: duration(self.write)?,
             idle: duration(self.idle)?,
+            processor: duration(self.processor)?,
         })
     }
 }

@@ -130,6 +130,7 @@ enum Field {
     Failed,
     Root,
     ElapsedSeconds,
+    Lanes,
     Sender,
     Receiver,
     #[serde(other)]
@@ -150,6 +151,7 @@ struct Found {
     failed: Option<u64>,
     root: Option<String>,
     elapsed: Option<f64>,
+    lanes: Option<u16>,
     sender: Option<StageFields>,
     receiver: Option<StageFields>,
 }
@@ -196,6 +198,7 @@ impl Document<'_> {
             Field::Failed => once("failed", &mut found.failed, map.next_value()?),
             Field::Root => once("root", &mut found.root, map.next_value()?),
             Field::ElapsedSeconds => once("elapsed_seconds", &mut found.elapsed, map.next_value()?),
+            Field::Lanes => once("lanes", &mut found.lanes, map.next_value()?),
             Field::Sender => once("sender", &mut found.sender, map.next_value()?),
             Field::Receiver => once("receiver", &mut found.receiver, map.next_value()?),
             Field::Unknown => map.next_value::<IgnoredAny>().map(drop),
@@ -254,6 +257,9 @@ impl Found {
             root: parse_hex(&root)
                 .ok_or_else(|| E::custom("'root' is not 64 lower-case hexadecimal digits"))?,
             elapsed: duration(elapsed).ok_or_else(time)?,
+            // Receipts of before there were several have none.
+            lanes: self.lanes.unwrap_or(0),
+            network: None,
             sender: sender.check().ok_or_else(time)?,
             receiver: receiver.check().ok_or_else(time)?,
         })

@@ -52,6 +52,8 @@ fn receipt() -> Receipt {
         failed: 4,
         root: [0x5c; 32],
         elapsed: Duration::new(12, 345_678_901),
+        lanes: 3,
+        network: None,
         sender: times(1),
         receiver: times(987_654_321),
     }

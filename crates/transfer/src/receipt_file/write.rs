@@ -33,6 +33,7 @@ pub struct Totals {
     root: String,
     elapsed_seconds: f64,
     rate_bytes_per_second: u64,
+    lanes: u16,
     sender: StageFields,
     receiver: StageFields,
     limited_by: String,
@@ -90,9 +91,10 @@ impl Totals {
             root: hex(&receipt.root),
             elapsed_seconds: receipt.elapsed.as_secs_f64(),
             rate_bytes_per_second: rate(receipt),
+            lanes: receipt.lanes,
             sender: (&receipt.sender).into(),
             receiver: (&receipt.receiver).into(),
-            limited_by: limited_by(receipt).to_string(),
+            limited_by: limited_by(receipt).bottleneck.to_string(),
         }
     }
 }

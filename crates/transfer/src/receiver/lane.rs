@@ -70,7 +70,7 @@ impl LaneIn {
     /// Takes records until the lane ends.
     pub(crate) fn run(mut self) {
         let inbox = Arc::clone(&self.writer.inbox);
-        let outcome = self.take_records();
+        let outcome = inbox.stages.on_processor(|| self.take_records());
         // The sender's lane waits for this, whoever else still holds the socket.
         let _ = self.stream.shutdown(Shutdown::Both);
         // The file that it held may have been the last of its directory.

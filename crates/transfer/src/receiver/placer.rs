@@ -74,11 +74,13 @@ impl Placer {
     fn run(mut self, orders: &Receiver<Vec<Order>>) {
         let inbox = Arc::clone(&self.inbox);
         for orders in orders {
-            inbox.stages.time(Stage::Write, || {
-                for order in orders {
-                    self.carry_out(order);
-                }
-                self.announce();
+            inbox.stages.on_processor(|| {
+                inbox.stages.time(Stage::Write, || {
+                    for order in orders {
+                        self.carry_out(order);
+                    }
+                    self.announce();
+                });
             });
             inbox.reports.flush();
         }

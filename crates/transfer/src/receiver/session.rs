@@ -58,6 +58,9 @@ struct Session {
     threads: Vec<JoinHandle<()>>,
     /// The lanes' sockets, to end threads that wait in them.
     lane_sockets: Vec<TcpStream>,
+    /// Lanes that are open, and how many there were at most.
+    lanes: u16,
+    most_lanes: u16,
     /// Why a lane broke; the control connection may yet say what is behind it.
     lane_failure: Option<(Error, Instant)>,
     /// What the sender says it knows of, which is ahead of what it has listed.
@@ -121,6 +124,8 @@ pub(crate) async fn run(
         pending: Vec::new(),
         threads: Vec::new(),
         lane_sockets: Vec::new(),
+        lanes: 0,
+        most_lanes: 0,
         lane_failure: None,
         known: Counters::default(),
         listed: Counters::default(),
@@ -376,6 +381,8 @@ impl Session {
             what: "threads",
             error,
         })?);
+        self.lanes += 1;
+        self.most_lanes = self.most_lanes.max(self.lanes);
         Ok(())
     }
 
@@ -399,7 +406,7 @@ impl Session {
                 self.proto.violated(&violation);
                 return Err(violation.into());
             }
-            Report::LaneEnded(Ok(())) => {}
+            Report::LaneEnded(Ok(())) => self.lanes = self.lanes.saturating_sub(1),
             Report::LaneEnded(Err(error)) => {
                 let at = Instant::now() + LAST_WORDS;
                 self.lane_failure.get_or_insert((Error::Lost(error), at));
@@ -421,7 +428,8 @@ impl Session {
                 totals,
                 sender,
             } = handover;
-            self.receipt = Some(Receipt::new(root, totals, elapsed, (sender, times)));
+            let session = (elapsed, self.most_lanes);
+            self.receipt = Some(Receipt::new(root, totals, session, (sender, times)));
         }
     }
 

@@ -13,6 +13,9 @@ const FILE: u64 = 16 << 10;
 /// A step is at least this long, so that it is more than a burst.
 const SHORTEST: Duration = Duration::from_millis(100);
 
+/// Where lanes wait for a network, whose rate shakes more: as long as this.
+const SHORTEST_WAITING: Duration = Duration::from_millis(400);
+
 /// And so many round trips: a new connection has to find its rate first.
 const ROUND_TRIPS: u32 = 10;
 
@@ -154,6 +157,9 @@ impl Growth {
         let rate = standing.work.saturating_sub(began.work) as f64 / seconds;
         let used = standing.processor.saturating_sub(began.processor);
         let waits = used.as_secs_f64() < WAITING_SHARE * f64::from(self.lanes) * seconds;
+        if waits {
+            self.step = self.step.max(SHORTEST_WAITING);
+        }
         self.next_look = now + self.step;
         self.began = Some(standing);
         let gained = self.before.is_none_or(|before| rate > before * GAIN);

@@ -55,9 +55,13 @@ impl LaneOut {
     }
 
     /// Does the queue's work until there is none left.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    pub(crate) fn run(self) -> io::Result<()> {
         let outbox = Arc::clone(&self.outbox);
-        while let Some(task) = self.next_task(&outbox)? {
+        outbox.stages.on_processor(|| self.work(&outbox))
+    }
+
+    fn work(mut self, outbox: &Outbox) -> io::Result<()> {
+        while let Some(task) = self.next_task(outbox)? {
             match task {
                 Task::File(job) => {
                     if let Ok(mut current) = outbox.current.try_lock() {
@@ -74,6 +78,7 @@ impl LaneOut {
         }
         self.flush(RecordKind::Items)?;
         self.flush(RecordKind::End)?;
+        outbox.note_connection(&*self.stream);
         // Nothing comes back on a lane but the end: waiting for it means that all was read.
         self.stream.shutdown(Shutdown::Write)?;
         let _ = outbox

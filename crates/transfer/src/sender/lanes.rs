@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use packhorse_endpoint::{self as endpoint, CallObserver, Observed};
+use packhorse_endpoint::{self as endpoint, CallObserver, Observed, TcpInfoReader};
 use packhorse_proto::lane::LaneHello;
 use packhorse_proto::message::SessionId;
 use packhorse_trust::{Sealer, SessionKeys, Suite};
@@ -32,6 +32,8 @@ pub(super) struct Lanes {
     running: usize,
     /// Of them, those that are not connected yet.
     opening: usize,
+    /// How many took files at the same time, at most.
+    most: u16,
     sockets: Arc<Sockets>,
 }
 
@@ -68,6 +70,7 @@ impl Lanes {
             first: Some(first),
             next: 0,
             running: 0,
+            most: 0,
             opening: 0,
             sockets: Arc::default(),
         })
@@ -138,9 +141,16 @@ impl Lanes {
         self.next
     }
 
+    /// How many took files at the same time, at most.
+    pub(super) fn most(&self) -> u16 {
+        self.most
+    }
+
     /// One of them takes files now.
     pub(super) fn one_opened(&mut self) {
         self.opening = self.opening.saturating_sub(1);
+        let open = self.running.saturating_sub(self.opening);
+        self.most = self.most.max(u16::try_from(open).unwrap_or(u16::MAX));
     }
 
     /// Whether one is on its way to be opened, and may yet fail.
@@ -152,6 +162,11 @@ impl Lanes {
     pub(super) fn one_ended(&mut self) -> bool {
         self.running = self.running.saturating_sub(1);
         self.running == 0
+    }
+
+    /// Bytes that were handed to the kernel and have not arrived.
+    pub(super) fn queued(&self) -> u64 {
+        self.sockets.queued()
     }
 
     /// Ends those that are not done.
@@ -171,6 +186,18 @@ impl Sockets {
             let _ = socket.shutdown(Shutdown::Both);
         }
         sockets.push(socket);
+    }
+
+    fn queued(&self) -> u64 {
+        let (sockets, _) = &*self.lock();
+        let queue = |socket: &TcpStream| {
+            TcpInfoReader::new(socket)?
+                .read()
+                .map(|info| info.send_queue)
+        };
+        // Of lanes that are closed the kernel knows nothing.
+        let queues = sockets.iter().map(|socket| queue(socket).unwrap_or(0));
+        queues.map(u64::from).sum()
     }
 
     fn end(&self) {

@@ -2,9 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use packhorse_endpoint::TcpInfoReader;
 use packhorse_proto::entry::{EntryNumber, Metadata};
 use packhorse_proto::message::Failure;
 use packhorse_proto::path::RelativePath;
@@ -13,6 +15,7 @@ use packhorse_tree::FileAt;
 
 use super::queue::WorkQueue;
 use super::shared::SharedFile;
+use crate::receipt::NetworkUse;
 use crate::stages::{StageObserver, Stages};
 
 /// One file to send.
@@ -66,6 +69,7 @@ pub(crate) struct Outbox {
     pub(crate) stages: Stages,
     pub(crate) bytes: AtomicU64,
     pub(crate) files: AtomicU64,
+    network: Mutex<NetworkUse>,
     /// The file that is being sent.
     pub(crate) current: Mutex<Option<RelativePath>>,
     /// Entries that the receiver settled before their content was sent.
@@ -81,6 +85,7 @@ impl Outbox {
             stages: Stages::new(observer),
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
+            network: Mutex::default(),
             current: Mutex::default(),
             unwanted: Mutex::default(),
             any_unwanted: AtomicBool::new(false),
@@ -93,6 +98,21 @@ impl Outbox {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(number);
         self.any_unwanted.store(true, Ordering::Release);
+    }
+
+    /// Asks the kernel how a lane's connection fared: at its end, while it is open.
+    pub(super) fn note_connection(&self, stream: &TcpStream) {
+        // Where the kernel does not tell, the verdict knows less.
+        let info = TcpInfoReader::new(stream).and_then(|mut reader| reader.read());
+        if let Ok(info) = info {
+            let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+            network.add(&info);
+        }
+    }
+
+    /// What was noted of connections so far.
+    pub(super) fn network(&self) -> NetworkUse {
+        *self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn one_file_done(&self) {

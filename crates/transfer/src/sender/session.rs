@@ -354,7 +354,13 @@ impl Session {
                 receiver,
             } => {
                 let elapsed = Duration::from_nanos(elapsed);
-                let receipt = Receipt::new(root, totals, elapsed, (sender, receiver));
+                let mut receipt = Receipt::new(
+                    root,
+                    totals,
+                    (elapsed, self.lanes.most()),
+                    (sender, receiver),
+                );
+                receipt.network = Some(self.outbox.network());
                 self.tell_progress(observer);
                 observer(&Event::Done(receipt.clone()));
                 self.receipt = Some(receipt);
@@ -429,7 +435,9 @@ impl Session {
         let Some(growth) = &mut self.growth else {
             return Ok(());
         };
+        // What only fills the buffer of a new connection is not moved yet.
         let bytes = self.outbox.bytes.load(Ordering::Relaxed);
+        let bytes = bytes.saturating_sub(self.lanes.queued());
         let files = self.outbox.files.load(Ordering::Relaxed);
         // One that is on its way may yet fail: until then nobody knows how many there are.
         if self.lanes.is_opening() {

@@ -85,6 +85,8 @@ fn receipt_for(root: &Path) -> Vec<u8> {
         failed: 0,
         root: sums.root.finish(),
         elapsed: Duration::ZERO,
+        lanes: 0,
+        network: None,
         sender: StageTimes::default(),
         receiver: StageTimes::default(),
     };

@@ -28,6 +28,7 @@ const TIMES: Times = Times {
     network: 4,
     write: 5,
     idle: 1_000_000,
+    processor: 0,
 };
 
 fn greetings() -> Vec<(Message, &'static str)> {
