@@ -125,7 +125,7 @@ mod tests {
     }
 
     fn done() -> Event {
-        Event::Done(Receipt {
+        Event::Done(Box::new(Receipt {
             files: 0,
             directories: 0,
             symlinks: 0,
@@ -138,7 +138,7 @@ mod tests {
             network: None,
             sender: StageTimes::default(),
             receiver: StageTimes::default(),
-        })
+        }))
     }
 
     #[test]

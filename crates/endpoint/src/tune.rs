@@ -27,6 +27,14 @@ pub fn tune(socket: &impl AsFd) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
+/// Whether the congestion control of a connection takes loss for congestion: all of Linux's but BBR, which goes by the
+/// rate at which segments arrive. Where the kernel does not say: yes.
+#[must_use]
+pub fn minds_loss(socket: &impl AsFd) -> bool {
+    let name = SockRef::from(socket).tcp_congestion().unwrap_or_default();
+    !name.starts_with(b"bbr")
+}
+
 /// Bytes that the kernel lets the send buffer of a TCP connection grow to by itself: the last of the three numbers of
 /// `net.ipv4.tcp_wmem` (tcp(7)), which holds for IPv6 too. Where it cannot be read, what Linux has had since 2.6: 4 MiB.
 #[must_use]

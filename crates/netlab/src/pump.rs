@@ -1,6 +1,6 @@
 //! A thread that carries packets from one TUN device to the other.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,8 +37,9 @@ impl Pump {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let begin = Instant::now();
         let mut buffer = vec![0; LARGEST];
-        // In the order of their arrival, because the delay is the same for all.
-        let mut under_way: VecDeque<(Duration, Box<[u8]>)> = VecDeque::new();
+        // By arrival, and in the order of sending where that is the same: each flow may have a queue of its own.
+        let mut under_way: BTreeMap<(Duration, u64), Box<[u8]>> = BTreeMap::new();
+        let mut sent = 0_u64;
         while !self.over.load(Ordering::Relaxed) {
             for _ in 0..BATCH {
                 let length = match self.from.recv(&mut buffer) {
@@ -48,16 +49,17 @@ impl Pump {
                 };
                 let packet = &buffer[..length];
                 if let Some(arrival) = self.shaper.pass(begin.elapsed(), packet) {
-                    under_way.push_back((arrival, packet.into()));
+                    under_way.insert((arrival, sent), packet.into());
+                    sent += 1;
                 }
             }
             let now = begin.elapsed();
-            while let Some((_, packet)) = under_way.pop_front_if(|(arrival, _)| *arrival <= now) {
+            while let Some(next) = under_way.first_entry().filter(|next| next.key().0 <= now) {
                 // A device that is down, or full, loses packets like any other.
-                let _ = self.to.send(&packet);
+                let _ = self.to.send(&next.remove());
             }
             *self.counters.lock().unwrap_or_else(PoisonError::into_inner) = self.shaper.counters();
-            let wait = under_way.front().map_or(LOOK, |(arrival, _)| {
+            let wait = under_way.keys().next().map_or(LOOK, |(arrival, _)| {
                 arrival.saturating_sub(begin.elapsed()).min(LOOK)
             });
             let timeout = Timespec::try_from(wait).map_err(io::Error::other)?;

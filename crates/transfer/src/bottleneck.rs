@@ -135,7 +135,7 @@ const WINDOW_SHARE: f64 = 0.25;
 /// More of its bytes than this sent again is the loss's...
 const LOSS_SHARE: f64 = 0.02;
 
-/// ...unless round trips are longer than the least by more than this: then a queue is full, which is the rate's.
+/// ...where congestion control minds, and unless round trips are longer than the least by more than this: then a queue is full, which is the rate's.
 const QUEUED: f64 = 1.25;
 
 /// Names the bottleneck from the measured times.
@@ -209,7 +209,9 @@ fn of_network(network: &NetworkUse, share: f64) -> Verdict {
     let lost = network.resent as f64 / (network.sent as f64).max(1.0);
     let (bottleneck, share) = if window > WINDOW_SHARE {
         (Bottleneck::NetworkWindow, window)
-    } else if lost > LOSS_SHARE && network.round_trips <= network.least_round_trips.mul_f64(QUEUED)
+    } else if network.minds_loss
+        && lost > LOSS_SHARE
+        && network.round_trips <= network.least_round_trips.mul_f64(QUEUED)
     {
         (Bottleneck::NetworkLoss, lost)
     } else {
@@ -375,9 +377,14 @@ mod tests {
         };
         let lossy = NetworkUse {
             resent: 50,
+            minds_loss: true,
             round_trips: Duration::from_millis(21),
             least_round_trips: Duration::from_millis(20),
             ..network
+        };
+        let unimpressed = NetworkUse {
+            minds_loss: false,
+            ..lossy
         };
         let queued = NetworkUse {
             round_trips: Duration::from_millis(40),
@@ -386,6 +393,7 @@ mod tests {
         for (network, expected) in [
             (network, "network: rate (70% of the time)"),
             (windowed, "network: window (60% of the time)"),
+            (unimpressed, "network: rate (70% of the time)"),
             (queued, "network: rate (70% of the time)"),
             (lossy, "network: loss (5.0% of it was sent again)"),
         ] {

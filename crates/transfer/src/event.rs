@@ -98,7 +98,7 @@ pub enum Event {
         message: String,
     },
     /// Everything is done; the receipt says what arrived.
-    Done(Receipt),
+    Done(Box<Receipt>),
     /// Something that happened to a file in one of the classic formats.
     Classic(ClassicEvent),
 }

@@ -84,6 +84,8 @@ pub struct NetworkUse {
     pub sent: u64,
     /// Bytes sent again.
     pub resent: u64,
+    /// Whether their congestion control takes loss for congestion.
+    pub minds_loss: bool,
     /// Round trips as they were at the end, summed.
     pub round_trips: Duration,
     /// The least round trips that were seen, summed: less than the others by what waits in queues on the way.
@@ -92,7 +94,8 @@ pub struct NetworkUse {
 
 impl NetworkUse {
     /// Adds what the kernel knows of one more connection.
-    pub(crate) fn add(&mut self, info: &TcpInfo) {
+    pub(crate) fn add(&mut self, info: &TcpInfo, minds_loss: bool) {
+        self.minds_loss |= minds_loss;
         let time = Option::unwrap_or_default;
         self.lanes += 1;
         self.busy += time(info.busy);

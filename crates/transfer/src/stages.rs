@@ -64,14 +64,20 @@ impl Stages {
         outcome
     }
 
-    /// Runs `work` and adds what it used of processors, on this thread, with how long it waited for one.
-    pub(crate) fn on_processor<T>(&self, work: impl FnOnce() -> T) -> T {
-        let before = used_of_processor();
-        let outcome = work();
-        let used = used_of_processor().saturating_sub(before);
+    /// Adds what the calling thread has used of processors since `meter` was looked at last, now and then: a look costs
+    /// some microseconds.
+    pub(crate) fn note_processor(&self, meter: &mut Meter) {
+        if meter.looked.elapsed() >= BETWEEN_LOOKS {
+            self.note_all_processor(meter);
+        }
+    }
+
+    /// The same, at once: for a thread's end.
+    pub(crate) fn note_all_processor(&self, meter: &mut Meter) {
+        let before = std::mem::replace(meter, Meter::new());
+        let used = meter.used.saturating_sub(before.used);
         self.processor
             .fetch_add(nanoseconds(used), Ordering::Relaxed);
-        outcome
     }
 
     /// The sums so far, as the protocol carries them.
@@ -85,6 +91,26 @@ impl Stages {
             write: sum(Stage::Write),
             idle: sum(Stage::Idle),
             processor: self.processor.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// How often a thread looks at what it has used of processors.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
+
+/// What a thread had used of processors when it looked last.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    used: Duration,
+    looked: Instant,
+}
+
+impl Meter {
+    /// Looks now, on the thread that it is for.
+    pub(crate) fn new() -> Self {
+        Self {
+            used: used_of_processor(),
+            looked: Instant::now(),
         }
     }
 }

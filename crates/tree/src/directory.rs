@@ -135,7 +135,7 @@ impl Directory {
             error,
         };
         let file = self.create_file(metadata.mode).map_err(failed)?;
-        file.write_at(content, 0).map_err(failed)?;
+        file.turn().write_at(content, 0).map_err(failed)?;
         file.commit(name, metadata, existing)
     }
 

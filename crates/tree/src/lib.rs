@@ -20,5 +20,5 @@ pub use directory::Directory;
 pub use node::NodeKind;
 pub use place::{Existing, Made, PlaceError, Placed};
 pub use source::{Identity, SourceFile};
-pub use temporary::Temporary;
+pub use temporary::{Temporary, Turn};
 pub use walk::{FileAt, Found, SourceError, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};

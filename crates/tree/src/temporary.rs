@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::path::Name;
@@ -86,24 +86,13 @@ impl Temporary {
         }
     }
 
-    /// Writes all of `bytes` at `offset`. Several threads may write different parts at once.
-    ///
-    /// # Errors
-    /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
-    pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        while !bytes.is_empty() {
-            match rustix::io::pwrite(&self.file, bytes, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    bytes = &bytes[written..];
-                    offset += written as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+    /// Waits until no other thread writes.
+    #[must_use]
+    pub fn turn(&self) -> Turn<'_> {
+        Turn {
+            file: &self.file,
+            _writing: self.writing.lock().unwrap_or_else(PoisonError::into_inner),
         }
-        Ok(())
     }
 
     /// Sets the metadata, then gives the file its name, in one step. Otherwise the file is gone.
@@ -141,6 +130,34 @@ impl Temporary {
             }
             (Err(error), _) => Err(PlaceError::io(name, error)),
         }
+    }
+}
+
+/// A thread's turn to write to a file: the others wait until it is dropped.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    file: &'a OwnedFd,
+    _writing: MutexGuard<'a, ()>,
+}
+
+impl Turn<'_> {
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
+    pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match rustix::io::pwrite(self.file, bytes, offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    bytes = &bytes[written..];
+                    offset += written as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -195,7 +212,7 @@ mod tests {
     fn named(root: &Path) -> Temporary {
         let directory = Arc::new(Directory::open_root(root).unwrap());
         let file = Temporary::create_named(directory).unwrap();
-        file.write_at(b"content", 0).unwrap();
+        file.turn().write_at(b"content", 0).unwrap();
         file
     }
 
@@ -263,7 +280,7 @@ mod tests {
         let root = tempdir().unwrap();
         let directory = Arc::new(Directory::open_root(root.path()).unwrap());
         let file = Temporary::create(Arc::clone(&directory), Mode::from_st_mode(0o600)).unwrap();
-        file.write_at(b"content", 0).unwrap();
+        file.turn().write_at(b"content", 0).unwrap();
         link_through_proc(&file.file, &directory, b"a").unwrap();
         assert_eq!(fs::read(root.path().join("a")).unwrap(), b"content");
         symlink("nowhere", root.path().join("link")).unwrap();

@@ -154,7 +154,7 @@ fn progress_done_failed_and_error() {
         sender: StageTimes::default(),
         receiver: StageTimes::default(),
     };
-    let done = line(&Event::Done(receipt));
+    let done = line(&Event::Done(Box::new(receipt)));
     assert!(
         done.starts_with(r#"{"v":1,"event":"done","files":2,"#),
         "{done}"

@@ -28,4 +28,5 @@ mod s12_buffers;
 mod second_implementation;
 mod sources;
 mod trees;
+mod verdicts;
 mod watch_terminal;

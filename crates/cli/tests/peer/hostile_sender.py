@@ -519,7 +519,7 @@ def deep_nesting_is_skipped(address):
 @scenario
 def lanes_of_strangers(address):
     session = Session(address)
-    strangers = [session.lane(0, session=bytes(16)), session.lane(session.accept[3]), session.lane(0xFFFF)]
+    strangers = [session.lane(number, session=bytes(16)) for number in (0, 1, 0xFFFF)]
     for stranger in strangers:
         expect_closed(stranger)
     # Half a hello, and then nothing or the end.
@@ -550,12 +550,16 @@ def more_lanes_than_told(address):
     most = session.accept[3]
     lanes = [session.lane(number) for number in range(most)]
     expect_closed(session.lane(most))
-    good = with_hash(entry("good"), b"abc")
-    session.list(good)
+    good = [with_hash(entry("a"), b"abc"), with_hash(entry("good"), b"abc")]
+    session.list(*good)
     lanes[-1].sendall(whole(0, b"abc"))
+    # One that has ended makes room for another, which has a number of its own.
+    lanes[0].sendall(wire.LANE_END)
+    expect_closed(lanes.pop(0))
+    lanes.append(session.lane(0xFFFF, whole(1, b"abc")))
     for lane in lanes:
         lane.sendall(wire.LANE_END)
-    session.complete(good)
+    session.complete(*good)
 
 
 @scenario

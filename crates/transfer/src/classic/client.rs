@@ -199,7 +199,9 @@ impl Client {
                 hall.tally.add(read);
                 filled += read;
             }
-            file.write_at(&buffer[..filled], written).map_err(cannot)?;
+            file.turn()
+                .write_at(&buffer[..filled], written)
+                .map_err(cannot)?;
             written += filled as u64;
             *received = written;
             buffer = hasher.take(buffer, filled).map_err(cannot)?;

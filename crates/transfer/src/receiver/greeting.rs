@@ -16,7 +16,7 @@ use rustix::net;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::reception::{Authenticated, Guess, LaneArrival, News, Reception};
+use super::reception::{Authenticated, Guess, LaneArrival, LanePlace, News, Reception};
 use crate::classic::{Hall, LENGTH_BYTES, header_length};
 use crate::error::Error;
 use crate::handshake::{
@@ -95,10 +95,10 @@ impl Greeting {
         let stranger = || Error::Lost(std::io::Error::other("a lane of no session"));
         let most = self.reception.limits.lanes;
         let admitted = self.reception.with_session(|session| {
-            let known = session.id == hello.session && hello.lane < most;
-            if !known || session.lanes_opened.contains(&hello.lane) {
+            if session.id != hello.session || session.lanes_opened.contains(&hello.lane) {
                 return None;
             }
+            let place = LanePlace::take(&session.lanes_open, most)?;
             let opener = match (&mut session.keys, session.suite) {
                 (Some(keys), Some(suite)) => {
                     keys.check_lane_tag(&hello.session, hello.lane, &hello.tag)
@@ -111,7 +111,12 @@ impl Greeting {
                 _ => None,
             };
             session.lanes_opened.insert(hello.lane);
-            session.lanes.send(LaneArrival { stream, opener }).ok()
+            let arrival = LaneArrival {
+                stream,
+                opener,
+                place,
+            };
+            session.lanes.send(arrival).ok()
         });
         admitted.flatten().ok_or_else(stranger)
     }

@@ -15,13 +15,15 @@ use packhorse_tree::Temporary;
 use packhorse_trust::Opener;
 
 use super::inbox::{Inbox, IncomingFile, Lookup};
+use super::reception::LanePlace;
 use super::report::Report;
 use super::trouble::{self, Trouble};
-use crate::stages::Stage;
+use crate::stages::{Meter, Stage};
 
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneIn {
     stream: Observed<TcpStream>,
+    place: LanePlace,
     /// `None` in an insecure session.
     opener: Option<Opener>,
     writer: LaneWriter,
@@ -51,7 +53,7 @@ enum Target {
 
 impl LaneIn {
     pub(crate) fn new(
-        stream: Observed<TcpStream>,
+        (stream, place): (Observed<TcpStream>, LanePlace),
         opener: Option<Opener>,
         inbox: Arc<Inbox>,
     ) -> Self {
@@ -62,6 +64,7 @@ impl LaneIn {
         };
         Self {
             stream,
+            place,
             opener,
             writer,
         }
@@ -70,7 +73,11 @@ impl LaneIn {
     /// Takes records until the lane ends.
     pub(crate) fn run(mut self) {
         let inbox = Arc::clone(&self.writer.inbox);
-        let outcome = inbox.stages.on_processor(|| self.take_records());
+        let mut meter = Meter::new();
+        let outcome = self.take_records(&mut meter);
+        inbox.stages.note_all_processor(&mut meter);
+        // Who hears that this one has ended may open another.
+        drop(self.place);
         // The sender's lane waits for this, whoever else still holds the socket.
         let _ = self.stream.shutdown(Shutdown::Both);
         // The file that it held may have been the last of its directory.
@@ -83,13 +90,14 @@ impl LaneIn {
         inbox.reports.flush();
     }
 
-    fn take_records(&mut self) -> Result<(), Broken> {
+    fn take_records(&mut self, meter: &mut Meter) -> Result<(), Broken> {
         let tag = if self.opener.is_some() { MAX_TAG } else { 0 };
         // Room for the next header, too: where it is there already, one call brings both.
         let mut buffer = vec![0; MAX_BODY + MAX_TAG + RECORD_HEADER].into_boxed_slice();
         let mut header = [0; RECORD_HEADER];
         let mut have = 0;
         loop {
+            self.writer.inbox.stages.note_processor(meter);
             have = self.fill(&mut header, have, RECORD_HEADER)?;
             debug_assert_eq!(have, RECORD_HEADER);
             let parsed = RecordHeader::parse(header).map_err(Violation::from)?;
@@ -263,9 +271,11 @@ impl LaneWriter {
             .stages
             .time(Stage::Hash, || extent.content(of, offset, bytes, size));
         hashed.map_err(|error| Trouble::Violation(error.into()))?;
+        let turn = inbox.stages.time(Stage::Idle, || temporary.turn());
         let written = inbox
             .stages
-            .time(Stage::Write, || temporary.write_at(bytes, offset));
+            .time(Stage::Write, || turn.write_at(bytes, offset));
+        drop(turn);
         written.map_err(|error| trouble::of_io(&file.path, &error))?;
         inbox.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())

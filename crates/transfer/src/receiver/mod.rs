@@ -74,7 +74,8 @@ pub async fn receive(
         security,
         hall,
         news_to,
-        (options.calls, options.stages),
+        options.calls,
+        options.stages,
     ));
     let mut receiver = Receiver {
         destination,

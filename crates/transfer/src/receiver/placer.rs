@@ -16,7 +16,7 @@ use super::inbox::{Inbox, IncomingFile};
 use super::parent::{ListedDirectory, Parent};
 use super::report::Report;
 use super::trouble::{self, Trouble};
-use crate::stages::Stage;
+use crate::stages::{Meter, Stage};
 
 /// What the control task wants placed.
 #[derive(Debug)]
@@ -73,15 +73,15 @@ pub(crate) fn spawn(
 impl Placer {
     fn run(mut self, orders: &Receiver<Vec<Order>>) {
         let inbox = Arc::clone(&self.inbox);
+        let mut meter = Meter::new();
         for orders in orders {
-            inbox.stages.on_processor(|| {
-                inbox.stages.time(Stage::Write, || {
-                    for order in orders {
-                        self.carry_out(order);
-                    }
-                    self.announce();
-                });
+            inbox.stages.time(Stage::Write, || {
+                for order in orders {
+                    self.carry_out(order);
+                }
+                self.announce();
             });
+            inbox.stages.note_processor(&mut meter);
             inbox.reports.flush();
         }
     }

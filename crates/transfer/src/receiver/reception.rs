@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_endpoint::{CallObserver, Observed};
@@ -51,12 +52,36 @@ pub(crate) struct ActiveSession {
     pub(crate) lanes: UnboundedSender<LaneArrival>,
     /// Numbers of the lanes so far: each serves once.
     pub(crate) lanes_opened: BTreeSet<u16>,
+    /// How many of them are open.
+    pub(crate) lanes_open: Arc<AtomicUsize>,
 }
 
 /// A lane that has proved that it belongs to the session.
 pub(crate) struct LaneArrival {
     pub(crate) stream: Observed<TcpStream>,
     pub(crate) opener: Option<Opener>,
+    pub(crate) place: LanePlace,
+}
+
+/// One of the places that a session has for lanes; free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct LanePlace(Arc<AtomicUsize>);
+
+impl LanePlace {
+    /// `None` where all of so many are taken. To be asked for by one thread at a time.
+    pub(crate) fn take(open: &Arc<AtomicUsize>, most: u16) -> Option<Self> {
+        if open.load(Ordering::Acquire) >= usize::from(most) {
+            return None;
+        }
+        open.fetch_add(1, Ordering::AcqRel);
+        Some(Self(Arc::clone(open)))
+    }
+}
+
+impl Drop for LanePlace {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// A sender who has proved the code, or needs none.
@@ -100,10 +125,8 @@ impl Reception {
         security: Security,
         classic: Option<Arc<Hall>>,
         news: UnboundedSender<News>,
-        (calls, stages): (
-            Option<Arc<dyn CallObserver>>,
-            Option<Arc<dyn StageObserver>>,
-        ),
+        calls: Option<Arc<dyn CallObserver>>,
+        stages: Option<Arc<dyn StageObserver>>,
     ) -> Self {
         let state = Mutex::new(State {
             code: None,

@@ -147,6 +147,7 @@ pub(crate) async fn run(
             suite,
             lanes,
             lanes_opened: BTreeSet::new(),
+            lanes_open: Arc::default(),
         };
         session.setting.reception.begin(active)
     });
@@ -371,10 +372,14 @@ impl Session {
     }
 
     fn open_lane(&mut self, arrival: LaneArrival) -> Result<(), Error> {
-        let LaneArrival { stream, opener } = arrival;
+        let LaneArrival {
+            stream,
+            opener,
+            place,
+        } = arrival;
         self.lane_sockets
             .push(stream.try_clone().map_err(Error::Lost)?);
-        let lane = LaneIn::new(stream, opener, Arc::clone(&self.inbox));
+        let lane = LaneIn::new((stream, place), opener, Arc::clone(&self.inbox));
         let name = format!("lane {}", self.lane_sockets.len() - 1);
         let thread = thread::Builder::new().name(name).spawn(move || lane.run());
         self.threads.push(thread.map_err(|error| Error::Resources {
@@ -483,7 +488,7 @@ impl Session {
             let _ = thread.join();
         }
         if let Ok(receipt) = &outcome {
-            observer(&Event::Done(receipt.clone()));
+            observer(&Event::Done(Box::new(receipt.clone())));
         }
         match outcome {
             Err(error) if !self.accepted => Err(error.early()),

@@ -63,7 +63,7 @@ pub(super) struct Standing {
     pub(super) now: Instant,
     /// What was moved so far: see [`work`].
     pub(super) work: u64,
-    /// Processor time that this process has used so far.
+    /// Processor time that lanes have used so far, or waited for.
     pub(super) processor: Duration,
     /// There are files or extents that no lane has begun with.
     pub(super) waiting: bool,

@@ -18,7 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::file::Sent;
 use super::outbox::{LaneReport, Outbox, Task};
-use crate::stages::Stage;
+use crate::stages::{Meter, Stage};
 
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneOut {
@@ -28,6 +28,8 @@ pub(crate) struct LaneOut {
     pub(super) record: RecordBuilder,
     pub(super) outbox: Arc<Outbox>,
     reports: UnboundedSender<LaneReport>,
+    /// Of the thread that it runs on.
+    meter: Option<Meter>,
     /// Files that are complete with the record at hand.
     pub(super) complete: Vec<(EntryNumber, Content)>,
 }
@@ -50,18 +52,16 @@ impl LaneOut {
             record,
             outbox,
             reports,
+            meter: None,
             complete: Vec::new(),
         })
     }
 
     /// Does the queue's work until there is none left.
-    pub(crate) fn run(self) -> io::Result<()> {
+    pub(crate) fn run(mut self) -> io::Result<()> {
         let outbox = Arc::clone(&self.outbox);
-        outbox.stages.on_processor(|| self.work(&outbox))
-    }
-
-    fn work(mut self, outbox: &Outbox) -> io::Result<()> {
-        while let Some(task) = self.next_task(outbox)? {
+        self.meter = Some(Meter::new());
+        while let Some(task) = self.next_task(&outbox)? {
             match task {
                 Task::File(job) => {
                     if let Ok(mut current) = outbox.current.try_lock() {
@@ -78,7 +78,10 @@ impl LaneOut {
         }
         self.flush(RecordKind::Items)?;
         self.flush(RecordKind::End)?;
-        outbox.note_connection(&*self.stream);
+        outbox.note_connection(&self.stream);
+        if let Some(meter) = &mut self.meter {
+            outbox.stages.note_all_processor(meter);
+        }
         // Nothing comes back on a lane but the end: waiting for it means that all was read.
         self.stream.shutdown(Shutdown::Write)?;
         let _ = outbox
@@ -121,6 +124,9 @@ impl LaneOut {
                 .map(SealTag::Tag),
         });
         let record = record.map_err(io::Error::other)?;
+        if let Some(meter) = &mut self.meter {
+            stages.note_processor(meter);
+        }
         stages.time(Stage::Network, || self.stream.write_all(record))
     }
 

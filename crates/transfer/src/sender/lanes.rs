@@ -136,9 +136,10 @@ impl Lanes {
         Ok(())
     }
 
-    /// How many numbers are used: each serves for one lane, once.
-    pub(super) fn opened(&self) -> u16 {
-        self.next
+    /// How many more can be opened, where the peer takes so many at a time: each has a number of its own, once.
+    pub(super) fn room(&self, most: u16) -> u16 {
+        let running = u16::try_from(self.running).unwrap_or(u16::MAX);
+        most.saturating_sub(running).min(u16::MAX - self.next)
     }
 
     /// How many took files at the same time, at most.

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use packhorse_endpoint::TcpInfoReader;
+use packhorse_endpoint::{self as endpoint, TcpInfoReader};
 use packhorse_proto::entry::{EntryNumber, Metadata};
 use packhorse_proto::message::Failure;
 use packhorse_proto::path::RelativePath;
@@ -106,7 +106,7 @@ impl Outbox {
         let info = TcpInfoReader::new(stream).and_then(|mut reader| reader.read());
         if let Ok(info) = info {
             let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-            network.add(&info);
+            network.add(&info, endpoint::minds_loss(stream));
         }
     }
 

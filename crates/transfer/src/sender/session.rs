@@ -14,7 +14,6 @@ use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 use packhorse_tree::WalkError;
 use packhorse_trust::{Initiator, InitiatorAwaitsTag, SessionKeys, Suite};
-use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -59,8 +58,8 @@ pub(super) struct Session {
     reports: UnboundedReceiver<LaneReport>,
     lanes: Lanes,
     session: SessionId,
-    /// Lanes that the peer takes in this session, one after the other or at once.
-    lane_numbers: u16,
+    /// Lanes that the peer takes at a time.
+    most_lanes: u16,
     /// How long the peer took to answer the first message.
     round_trip: Duration,
     /// Decides how many lanes there are, once there is one.
@@ -130,7 +129,7 @@ impl Session {
             reports,
             lanes,
             session: SessionId::default(),
-            lane_numbers: 0,
+            most_lanes: 0,
             round_trip: Duration::ZERO,
             growth: None,
             found: VecDeque::new(),
@@ -335,7 +334,7 @@ impl Session {
                 self.lanes.open_first(first).await?;
                 let now = Instant::now();
                 self.session = session;
-                self.lane_numbers = lanes;
+                self.most_lanes = lanes;
                 self.growth = Some(Growth::new(self.bounds(lanes), now));
             }
             SenderEvent::Unwanted(number) => self.outbox.add_unwanted(number),
@@ -362,7 +361,7 @@ impl Session {
                 );
                 receipt.network = Some(self.outbox.network());
                 self.tell_progress(observer);
-                observer(&Event::Done(receipt.clone()));
+                observer(&Event::Done(Box::new(receipt.clone())));
                 self.receipt = Some(receipt);
             }
             SenderEvent::Aborted {
@@ -448,9 +447,9 @@ impl Session {
         let standing = Standing {
             now: Instant::now(),
             work: growth::work(bytes, files),
-            processor: processor_time(),
+            processor: Duration::from_nanos(self.outbox.stages.times().processor),
             waiting: queue.has_jobs(),
-            takes: self.lane_numbers.saturating_sub(self.lanes.opened()),
+            takes: self.lanes.room(self.most_lanes),
         };
         match growth.look(standing) {
             Decision::Stay => return Ok(()),
@@ -510,12 +509,6 @@ impl Session {
             outcome => outcome,
         }
     }
-}
-
-/// Processor time that all threads of this process have used.
-fn processor_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }
 
 /// What a lane proves with that it belongs to this session.

@@ -46,7 +46,7 @@ fn a_full_disk_is_an_error_of_its_own_and_leaves_nothing() {
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     assert!(names_in(root.path()).is_empty());
     let file = opened.create_file(Mode::from_st_mode(0o644)).unwrap();
-    let error = file.write_at(&content, 0).unwrap_err();
+    let error = file.turn().write_at(&content, 0).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::StorageFull);
     drop(file);
     let fits = opened.store_file(

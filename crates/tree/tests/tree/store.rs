@@ -17,8 +17,8 @@ fn a_file_has_no_name_until_it_is_whole() {
     let file = directory(root.path())
         .create_file(Mode::from_st_mode(0o644))
         .unwrap();
-    file.write_at(b"later", 5).unwrap();
-    file.write_at(b"first", 0).unwrap();
+    file.turn().write_at(b"later", 5).unwrap();
+    file.turn().write_at(b"first", 0).unwrap();
     assert!(names_in(root.path()).is_empty());
     let placed = file.commit(name("file"), metadata(0o640, 7, 8), Existing::Keep);
     assert_eq!(placed.unwrap(), Placed::Stored);
@@ -32,7 +32,7 @@ fn a_dropped_file_leaves_nothing() {
     let file = directory(root.path())
         .create_file(Mode::from_st_mode(0o644))
         .unwrap();
-    file.write_at(&[1; 100_000], 0).unwrap();
+    file.turn().write_at(&[1; 100_000], 0).unwrap();
     drop(file);
     assert!(names_in(root.path()).is_empty());
 }
@@ -46,7 +46,7 @@ fn extents_are_written_from_several_threads() {
     thread::scope(|scope| {
         for part in 0..8_u8 {
             let file = &file;
-            scope.spawn(move || file.write_at(&[part; 65_536], u64::from(part) << 16));
+            scope.spawn(move || file.turn().write_at(&[part; 65_536], u64::from(part) << 16));
         }
     });
     let placed = file.commit(name("file"), metadata(0o600, 0, 0), Existing::Keep);

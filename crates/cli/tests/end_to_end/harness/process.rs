@@ -1,7 +1,7 @@
 //! Running packhorse: each process has a deadline, and none outlives its test.
 
 use std::ffi::OsStr;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use packhorse_netlab::Side;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
@@ -102,15 +103,22 @@ impl Packhorse {
     }
 
     /// Starts it.
-    pub(crate) fn start(mut self) -> Running {
+    pub(crate) fn start(self) -> Running {
+        self.start_by(|mut command| command.spawn())
+    }
+
+    /// Starts it at one side of a test network.
+    pub(crate) fn start_at(self, side: &Side) -> Running {
+        self.start_by(|mut command| side.run(move || command.spawn()))
+    }
+
+    fn start_by(mut self, spawn: impl FnOnce(Command) -> io::Result<Child>) -> Running {
         let what = format!("{:?}", self.command.get_args().next().unwrap_or_default());
-        let mut child = self
-            .command
+        self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("packhorse starts");
+            .stderr(Stdio::piped());
+        let mut child = spawn(self.command).expect("packhorse starts");
         let mut stdin = child.stdin.take().expect("stdin is piped");
         // A process that does not read its input is not wrong to end before all is written.
         std::thread::spawn(move || stdin.write_all(&self.input));
