@@ -88,7 +88,8 @@ pub(crate) fn is_stdin(path: &Path) -> bool {
 fn dry_run(ui: &Ui, sources: &[Source], json: bool) -> Result<Exit, Failure> {
     let mut exit = Exit::Done;
     let mut written = Ok(());
-    list(sources, &mut |found| match found {
+    ui.gather_data();
+    let listed = list(sources, &mut |found| match found {
         Err(message) => {
             exit = Exit::SomeFailed;
             ui.warn(message);
@@ -101,7 +102,9 @@ fn dry_run(ui: &Ui, sources: &[Source], json: bool) -> Result<Exit, Failure> {
             };
         }
         Ok(_) => {}
-    })?;
+    });
+    let written = written.and_then(|()| ui.flush_data());
+    listed?;
     after_data(written, exit)
 }
 

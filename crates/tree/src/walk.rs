@@ -138,6 +138,8 @@ pub struct Walk {
     stack: Vec<Frame>,
     limits: WalkLimits,
     buffer: Vec<u8>,
+    /// The device that was asked about last, and whether it makes its files when they are read.
+    asked: Option<(u64, bool)>,
 }
 
 /// A directory that is being walked.
@@ -176,6 +178,7 @@ impl Walk {
                 ..limits
             },
             buffer: Vec::with_capacity(READ_BUFFER),
+            asked: None,
         })
     }
 
@@ -264,10 +267,27 @@ impl Walk {
         let stat = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         match NodeKind::of(&stat) {
             NodeKind::Directory => self.enter(parent.open_bytes(name)?, path),
-            NodeKind::File if is_made_when_read(&parent, &stat) => Err(WalkProblem::Sizeless),
+            // Only those without blocks can hold something else than their size says.
+            NodeKind::File if stat.st_blocks == 0 && self.makes_when_read(&parent) => {
+                Err(WalkProblem::Sizeless)
+            }
             NodeKind::File => found_file(parent, name, path, &stat),
             NodeKind::Symlink => found_link(&parent, name, path, &stat),
             kind => Err(WalkProblem::Unsupported(kind)),
+        }
+    }
+
+    /// Whether files in this directory, the innermost one, may hold something else than their sizes say. The kernel is
+    /// asked once for each device, not for each of a million empty files.
+    fn makes_when_read(&mut self, parent: &Directory) -> bool {
+        let device = self.stack.last().map(|frame| frame.device_and_inode.0);
+        match (device, self.asked) {
+            (Some(device), Some((asked, answer))) if device == asked => answer,
+            _ => {
+                let answer = makes_when_read(parent);
+                self.asked = device.map(|device| (device, answer));
+                answer
+            }
         }
     }
 
@@ -334,12 +354,10 @@ const MADE_WHEN_READ: [u64; 8] = [
     0x6367_7270,
 ];
 
-/// Whether the file may hold something else than its size says. Only those without blocks can.
-fn is_made_when_read(parent: &Directory, stat: &Stat) -> bool {
-    stat.st_blocks == 0
-        && fstatfs(parent).is_ok_and(|filesystem| {
-            u64::try_from(filesystem.f_type).is_ok_and(|kind| MADE_WHEN_READ.contains(&kind))
-        })
+fn makes_when_read(directory: &Directory) -> bool {
+    fstatfs(directory).is_ok_and(|filesystem| {
+        u64::try_from(filesystem.f_type).is_ok_and(|kind| MADE_WHEN_READ.contains(&kind))
+    })
 }
 
 fn found(path: RelativePath, kind: Kind, stat: &Stat) -> Found {
