@@ -168,23 +168,26 @@ pub fn limited_by(receipt: &Receipt) -> Verdict {
         if waited_for_disk(sender, sender.read) {
             return verdict(Bottleneck::SourceDisk, sender.read);
         }
-        return verdict(Bottleneck::SenderProcessor(busiest(sender, false)), sends);
+        return verdict(
+            Bottleneck::SenderProcessor(busiest(sender, Duration::ZERO)),
+            sends,
+        );
     }
     if receives > half {
         if waited_for_disk(receiver, receiver.write) {
             return verdict(Bottleneck::DestinationDisk, receiver.write);
         }
         return verdict(
-            Bottleneck::ReceiverProcessor(busiest(receiver, false)),
+            Bottleneck::ReceiverProcessor(busiest(receiver, Duration::ZERO)),
             receives,
         );
     }
     if sender.processor > half && sender.processor >= receiver.processor {
-        let with = busiest(sender, true);
+        let with = busiest(sender, in_network(sender));
         return verdict(Bottleneck::SenderProcessor(with), sender.processor);
     }
     if receiver.processor > half {
-        let with = busiest(receiver, true);
+        let with = busiest(receiver, in_network(receiver));
         return verdict(Bottleneck::ReceiverProcessor(with), receiver.processor);
     }
     if sender.idle > sender.network {
@@ -250,14 +253,14 @@ fn waited_for_disk(times: &StageTimes, disk: Duration) -> bool {
         && work(times).saturating_sub(times.processor) > times.processor
 }
 
-/// What a side did for the longest time; sending and receiving count where `network` says so.
-fn busiest(times: &StageTimes, network: bool) -> Processing {
+/// What processors did beyond the work that was timed: the kernel's part of sending and receiving.
+fn in_network(times: &StageTimes) -> Duration {
+    times.processor.saturating_sub(work(times))
+}
+
+/// What a side did for the longest time.
+fn busiest(times: &StageTimes, network: Duration) -> Processing {
     let mut longest = (times.hash, Processing::Hashing);
-    let network = if network {
-        times.network
-    } else {
-        Duration::ZERO
-    };
     for next in [
         (times.read, Processing::Reading),
         (times.encrypt, Processing::Cipher),
@@ -348,6 +351,12 @@ mod tests {
                 [3, 2, 1, 4, 0, 0, 9],
                 [0, 1, 6, 1, 2, 0, 9],
                 ReceiverProcessor(Processing::Cipher),
+            ),
+            // A lane waits for content while other threads make empty files.
+            (
+                [0, 0, 0, 0, 0, 20, 1],
+                [0, 0, 0, 10, 10, 0, 11],
+                ReceiverProcessor(Processing::Writing),
             ),
             // Nobody worked for long, and the receiver's kernel was busy receiving.
             (
