@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::run::{cargo, find_program, top};
 use crate::tools;
 
-/// More than this, as a share of the baseline, is a failure; less than its inverse asks for a new baseline.
-const TOLERANCE: f64 = 0.05;
+/// In percent: this much more than the baseline is a failure, this much less asks for a new baseline.
+const TOLERANCE: u64 = 5;
 
 /// Loops whose code depends on the processor, and what it needs (flags of /proc/cpuinfo).
 const NEEDS: &[(&str, &[&str])] = &[
@@ -92,9 +92,9 @@ fn compare(
             "  (another processor: not judged)"
         };
         println!("  {name:<18} {now:>10}  {:+6.2}%{told}", 100.0 * change);
-        if comparable && change > TOLERANCE {
+        if comparable && 100 * now > (100 + TOLERANCE) * before {
             worse.push(format!("{name}: {:+.1}%", 100.0 * change));
-        } else if comparable && change < -TOLERANCE {
+        } else if comparable && 100 * now < (100 - TOLERANCE) * before {
             println!("  {name} has become better: save the new baseline with --save-baseline");
         }
     }
