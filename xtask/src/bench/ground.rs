@@ -88,6 +88,9 @@ pub(crate) fn lost(source: &Path, arrived: &Path) -> Result<Vec<&'static str>> {
     let differ = told.lines().find(|line| line.starts_with("Files "));
     ensure!(differ.is_none(), "{}", differ.unwrap_or_default());
     let mut lost = Vec::new();
+    if told.lines().any(|line| is_missing_file(line, source)) {
+        lost.push("files");
+    }
     for (what, format) in [
         ("entries", "%P\\0"),
         ("links", "%y %l %P\\0"),
@@ -98,11 +101,19 @@ pub(crate) fn lost(source: &Path, arrived: &Path) -> Result<Vec<&'static str>> {
             lost.push(what);
         }
         // Without the same entries all else differs as well.
-        if lost == ["entries"] {
+        if lost.contains(&"entries") {
             break;
         }
     }
     Ok(lost)
+}
+
+/// Whether this line of `diff --brief` says that a file of `source` did not arrive, or a directory.
+fn is_missing_file(line: &str, source: &Path) -> bool {
+    let only = line.strip_prefix("Only in ");
+    only.and_then(|only| only.split_once(": "))
+        .map(|(directory, name)| Path::new(directory).join(name))
+        .is_some_and(|path| path.starts_with(source) && !path.is_symlink())
 }
 
 fn listed(tree: &Path, format: &str) -> Result<Vec<String>> {

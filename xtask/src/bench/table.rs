@@ -22,13 +22,14 @@ const BESIDE: [Peer; 5] = [
 ];
 
 impl Row {
-    /// What did not arrive, in words.
+    /// What did not arrive, and what the program said of it, for a line; nothing where all is well.
     pub(crate) fn told(&self) -> String {
-        if self.lost.is_empty() {
-            String::new()
-        } else {
-            format!("; lost {}", self.lost.join(", "))
+        let mut told = Vec::new();
+        if !self.lost.is_empty() {
+            told.push(format!("lost {}", self.lost.join(", ")));
         }
+        told.extend(self.moved.complaint.map(|status| status.to_string()));
+        told.join("; ")
     }
 
     /// Seconds of processor, both ends.
@@ -51,7 +52,7 @@ pub(crate) fn print(set: Set, peers: &[Peer], rows: &[Row]) {
         .map(|peer| format!(" {} ÷ this |", peer.title()))
         .collect();
     println!(
-        "\n| {set:?} | seconds: median (min to max) | CPU seconds, both ends | peak MiB, sender / receiver |{} lost |",
+        "\n| {set:?} | seconds: median (min to max) | CPU seconds, both ends | peak MiB, sender / receiver |{} shortcomings |",
         names.concat()
     );
     println!("|---|---|---|---|{}---|", "---|".repeat(beside.len()));
@@ -64,7 +65,7 @@ pub(crate) fn print(set: Set, peers: &[Peer], rows: &[Row]) {
             let ratio = wall(other).map_or(f64::NAN, |other| other.median / time.median);
             format!(" {ratio:.2} |")
         });
-        let lost = of(peer).next().map(|row| row.lost.join(", "));
+        let shortcomings = of(peer).next().map(Row::told);
         println!(
             "| {} | {:.3} ({:.3} to {:.3}) | {:.2} ({:.2} to {:.2}) | {} |{} {} |",
             peer.title(),
@@ -76,7 +77,7 @@ pub(crate) fn print(set: Set, peers: &[Peer], rows: &[Row]) {
             processor.max,
             memory(of(peer)),
             ratios.collect::<String>(),
-            lost.unwrap_or_default(),
+            shortcomings.unwrap_or_default(),
         );
     }
     println!("\nCommands, with paths shortened:\n");

@@ -82,12 +82,19 @@ impl LaneOut {
         if let Some(meter) = &mut self.meter {
             outbox.stages.note_all_processor(meter);
         }
-        // Nothing comes back on a lane but the end: waiting for it means that all was read.
+        // Nothing comes back on a lane but the end: waiting for it means that all was read. A reset means that it was not.
         self.stream.shutdown(Shutdown::Write)?;
-        let _ = outbox
-            .stages
-            .time(Stage::Network, || self.stream.read(&mut [0; 1]));
-        Ok(())
+        let mut byte = [0; 1];
+        loop {
+            match outbox
+                .stages
+                .time(Stage::Network, || self.stream.read(&mut byte))
+            {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// What is in the record goes out before waiting.

@@ -7,13 +7,14 @@ mod registry;
 mod ssh;
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use packhorse_netlab::Lab;
 
@@ -58,6 +59,8 @@ pub(crate) struct Moved {
     pub(crate) sender: Usage,
     /// None for programs with one end.
     pub(crate) receiver: Option<Usage>,
+    /// What the sending command ended with, where that was not a success.
+    pub(crate) complaint: Option<ExitStatus>,
     /// As one would type them.
     pub(crate) commands: Vec<String>,
 }
@@ -94,11 +97,30 @@ impl Bench {
         listener(self.lab.as_deref())
     }
 
-    /// The receiver's address.
-    fn host(&self) -> IpAddr {
-        self.lab
-            .as_ref()
-            .map_or(Ipv4Addr::LOCALHOST.into(), |lab| lab.right().address())
+    /// An address that is free now; nothing else there asks for a port of the kernel's choice in between.
+    fn free_address(&self) -> Result<SocketAddr> {
+        Ok(self.listener()?.local_addr()?)
+    }
+
+    /// Waits until somebody listens on this port at the receiver's side (proc_net_tcp: state 0A).
+    fn until_listening(&self, port: u16) -> Result<()> {
+        let wanted = format!(":{port:04X} 00000000:0000 0A");
+        let listening = || fs::read_to_string("/proc/thread-self/net/tcp");
+        let begin = Instant::now();
+        loop {
+            let told = match &self.lab {
+                None => listening(),
+                Some(lab) => lab.right().run(listening),
+            };
+            if told?.contains(&wanted) {
+                return Ok(());
+            }
+            ensure!(
+                begin.elapsed() < Duration::from_secs(10),
+                "nobody listens on port {port}"
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 
     /// Starts a program at the receiver's side.
@@ -188,14 +210,19 @@ fn listener(lab: Option<&Lab>) -> Result<TcpListener> {
 }
 
 fn run_quietly(command: &mut Command) -> Result<()> {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .status()?;
+    let status = status_of(command)?;
     if !status.success() {
         bail!("{} ended with {status}", describe(command));
     }
     Ok(())
+}
+
+/// What a command ends with that has nobody to talk to.
+fn status_of(command: &mut Command) -> Result<ExitStatus> {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
+    quiet
+        .status()
+        .with_context(|| format!("cannot start {}", describe(quiet)))
 }
 
 /// How long something took.

@@ -1,12 +1,10 @@
 //! Both ends of packhorse.
 
-use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Stdio};
-use std::thread;
+use std::process::Child;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{Bench, Moved, run_quietly, timed};
@@ -22,13 +20,8 @@ impl Bench {
     ) -> Result<Moved> {
         let (receiver, mut receive) = Measured::new(&self.packhorse, self.report("receiver.time"));
         receive.arg("recv").arg(destination);
-        receive.args([
-            "--listen",
-            &format!("{}:0", self.host()),
-            "-q",
-            "--events",
-            "-",
-        ]);
+        let address = self.free_address()?;
+        receive.args(["--listen", &address.to_string(), "-q"]);
         let (sender, mut send) = Measured::new(&self.packhorse, self.report("sender.time"));
         send.args(["send", "-q"]);
         for command in [&mut receive, &mut send] {
@@ -38,11 +31,11 @@ impl Bench {
                 command.arg("--insecure");
             }
         }
-        receive.stdout(Stdio::piped()).process_group(0);
+        receive.process_group(0);
         let shown = self.shown(&[&receive]);
         let mut receiving = Ending(self.spawn_receiver(receive)?);
-        send.arg(&work.source)
-            .arg(listening_address(&mut receiving.0)?);
+        send.arg(&work.source).arg(address.to_string());
+        self.until_listening(address.port())?;
         let (wall, ()) = timed(|| {
             run_quietly(&mut send)?;
             let status = receiving.0.wait()?;
@@ -53,6 +46,7 @@ impl Bench {
             wall,
             sender: sender.usage()?,
             receiver: Some(receiver.usage()?),
+            complaint: None,
             commands: shown.into_iter().chain(self.shown(&[&send])).collect(),
         })
     }
@@ -70,23 +64,5 @@ impl Drop for Ending {
             }
             let _ = self.0.wait();
         }
-    }
-}
-
-/// Waits for the first event, and leaves the rest to a thread that reads until the receiver ends.
-fn listening_address(receiver: &mut Child) -> Result<String> {
-    let stdout = receiver
-        .stdout
-        .take()
-        .context("the receiver's output is piped")?;
-    let mut lines = BufReader::new(stdout).lines();
-    let line = lines
-        .next()
-        .context("the receiver ended before it listened")??;
-    thread::spawn(move || lines.for_each(drop));
-    let event: serde_json::Value = serde_json::from_str(&line)?;
-    match (event["event"].as_str(), event["addr"].as_str()) {
-        (Some("listening"), Some(address)) => Ok(address.to_owned()),
-        _ => bail!("expected the event `listening`, got {line}"),
     }
 }

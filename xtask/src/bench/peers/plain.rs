@@ -1,13 +1,10 @@
 //! What goes without ssh: cp, tar through ncat, rsync's daemon.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use super::pipeline::Pipeline;
 use super::{Bench, Moved, run_quietly, timed};
@@ -37,15 +34,13 @@ impl Bench {
             wall,
             sender: sender.usage()?,
             receiver: None,
+            complaint: None,
             commands: self.shown(&[&cp]),
         })
     }
 
     pub(super) fn tar_ncat(&self, work: &Work, destination: &Path) -> Result<Moved> {
-        // A port that is free now; nothing else on this machine asks for one of the kernel's choice in between.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-            .local_addr()?
-            .port();
+        let port = self.free_address()?.port();
         let mut listen = Command::new("ncat");
         listen.args(["-l", "--recv-only", "127.0.0.1", &port.to_string()]);
         let mut unpack = Command::new("tar");
@@ -60,13 +55,14 @@ impl Bench {
             .chain(sending.commands())
             .collect();
         let receiving = receiving.spawn()?;
-        until_listening(port)?;
+        self.until_listening(port)?;
         let (wall, (sender, receiver)) =
             timed(|| Ok((sending.spawn()?.wait()?, receiving.wait()?)))?;
         Ok(Moved {
             wall,
             sender,
             receiver: Some(receiver),
+            complaint: None,
             commands: self.shown(&commands.iter().collect::<Vec<_>>()),
         })
     }
@@ -102,21 +98,8 @@ impl Bench {
             wall,
             sender: sender.usage()?,
             receiver: Some(receiver),
+            complaint: None,
             commands: shown.into_iter().chain(self.shown(&[&rsync])).collect(),
         })
     }
-}
-
-/// Waits until somebody listens on this port of loopback (proc_net_tcp: state 0A).
-fn until_listening(port: u16) -> Result<()> {
-    let wanted = format!(":{port:04X} 00000000:0000 0A");
-    let begin = Instant::now();
-    while !fs::read_to_string("/proc/net/tcp")?.contains(&wanted) {
-        ensure!(
-            begin.elapsed() < Duration::from_secs(10),
-            "ncat does not listen"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
-    Ok(())
 }

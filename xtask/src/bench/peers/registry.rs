@@ -60,6 +60,7 @@ impl Bench {
             wall,
             sender: sender.usage()?,
             receiver: Some(receiver.usage()?),
+            complaint: None,
             commands: self.shown(&[&send, &receive]),
         })
     }

@@ -6,9 +6,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use super::pipeline::Pipeline;
-use super::{Bench, Moved, run_quietly, timed};
+use super::{Bench, Moved, status_of, timed};
 use crate::bench::sets::Work;
-use crate::measure::{Measured, Usage};
+use crate::measure::Measured;
 
 impl Bench {
     pub(super) fn scp(&self, work: &Work, destination: &Path, cipher: &[&str]) -> Result<Moved> {
@@ -46,6 +46,7 @@ impl Bench {
             wall,
             sender,
             receiver: Some(receiver),
+            complaint: None,
             commands: self.shown(&commands.iter().collect::<Vec<_>>()),
         })
     }
@@ -57,15 +58,17 @@ impl Bench {
         client: &mut Command,
     ) -> Result<Moved> {
         let server = self.sshd.serve(connections, &self.report("receiver"))?;
-        let (wall, receiver): (_, Usage) = timed(|| {
-            let sent = run_quietly(client);
-            self.sshd.check(sent.is_ok())?;
-            server.join().expect("serving does not panic")
+        let (wall, (status, receiver)) = timed(|| {
+            let status = status_of(client)?;
+            // Programs that could not send a part of the tree say so at their end.
+            self.sshd.check(status.code().is_some())?;
+            Ok((status, server.join().expect("serving does not panic")?))
         })?;
         Ok(Moved {
             wall,
             sender: sender.usage()?,
             receiver: Some(receiver),
+            complaint: Some(status).filter(|status| !status.success()),
             commands: self.shown(&[client]),
         })
     }
