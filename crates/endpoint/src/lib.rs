@@ -55,7 +55,7 @@ pub use resolve::{ResolveError, resolve};
 pub use socket::{Blocking, Direction, Family, Received, RecvFlags, SendFlags, Socket, Type};
 pub use tcp_info::{TcpInfo, TcpInfoError, TcpInfoReader, TcpState};
 pub use tls::{Server as TlsServer, Tls, TlsError};
-pub use tune::{KEEPALIVE, largest_send_buffer, minds_loss, tune};
+pub use tune::{KEEPALIVE, largest_send_buffer, minds_loss, send_soon, tune};
 
 /// The examples of docs/from-python.md compile and run.
 #[cfg(doctest)]

@@ -27,6 +27,19 @@ pub fn tune(socket: &impl AsFd) -> io::Result<()> {
     socket.set_tcp_keepalive(&keepalive)
 }
 
+/// Bytes that may wait in the kernel to be sent for the first time: two records.
+const UNSENT: u32 = 256 << 10;
+
+/// Lets no more be handed to the kernel than it sends soon (TCP_NOTSENT_LOWAT): what was handed over has nearly been sent,
+/// so progress says what is true, whoever is to end has little left to wait for, and over loopback what is sent is
+/// still in the processor's cache. What is under way is not bounded by it.
+///
+/// # Errors
+/// The socket is not TCP.
+pub fn send_soon(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_notsent_lowat(UNSENT)
+}
+
 /// Whether the congestion control of a connection takes loss for congestion: all of Linux's but BBR, which goes by the
 /// rate at which segments arrive. Where the kernel does not say: yes.
 #[must_use]
@@ -61,5 +74,7 @@ mod tests {
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+        send_soon(&stream).unwrap();
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
     }
 }

@@ -218,5 +218,6 @@ fn connect(
 ) -> io::Result<Observed<TcpStream>> {
     let stream = TcpStream::connect_timeout(&peer, patience)?;
     endpoint::tune(&stream)?;
+    endpoint::send_soon(&stream)?;
     Ok(Observed::new(stream, calls))
 }
