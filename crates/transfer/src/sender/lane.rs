@@ -84,16 +84,12 @@ impl LaneOut {
         }
         // Nothing comes back on a lane but the end: waiting for it means that all was read. A reset means that it was not.
         self.stream.shutdown(Shutdown::Write)?;
-        let mut byte = [0; 1];
-        loop {
-            match outbox
-                .stages
-                .time(Stage::Network, || self.stream.read(&mut byte))
-            {
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        let end = outbox
+            .stages
+            .time(Stage::Network, || self.stream.read_exact(&mut [0; 1]));
+        match end {
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(()),
         }
     }
 

@@ -23,7 +23,7 @@ impl Bench {
             .arg(self.sshd.remote(&destination.join(work.name()))?);
         rcp.env("PATH", self.path_with_ssh()?);
         // It asks for the source through ssh as well.
-        self.over_ssh(2, &sender, &mut rcp)
+        self.over_ssh(2, &sender, (&mut rcp, &[0]))
     }
 
     /// A search path whose `ssh` leads to our server: these programs do not hand options on.
