@@ -27,16 +27,27 @@ pub(crate) struct Packhorse {
 }
 
 impl Packhorse {
-    /// A receiver on a loopback port of the kernel's choice, which tells its events.
+    /// A receiver on a loopback port of the kernel's choice, which tells its events. It does not wait for anybody whose
+    /// connection broke.
     pub(crate) fn recv(destination: &Path) -> Self {
+        Self::patient_recv(destination).args(["--retry-for", "0"])
+    }
+
+    /// One that waits.
+    pub(crate) fn patient_recv(destination: &Path) -> Self {
         Self::verb("recv")
             .arg(destination)
             .args(["--listen", "127.0.0.1:0", "--events", "-"])
             .code(CODE)
     }
 
-    /// A sender, which tells its events.
+    /// A sender, which tells its events, and gives up when the connection breaks.
     pub(crate) fn send(sources: &[&Path], to: &str) -> Self {
+        Self::patient_send(sources, to).args(["--retry-for", "0"])
+    }
+
+    /// One that connects again.
+    pub(crate) fn patient_send(sources: &[&Path], to: &str) -> Self {
         Self::verb("send")
             .args(["--events", "-"])
             .args(sources)
