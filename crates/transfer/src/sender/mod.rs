@@ -37,7 +37,7 @@ use crate::receipt::Receipt;
 
 /// Sends the sources, and answers with the receipt when the receiver has verified everything.
 ///
-/// Entries that could not be sent or stored are told as [`Event::Failed`](crate::Event::Failed) and
+/// Entries that could not be sent or stored are told as [`Event::Failed`] and
 /// counted in the receipt; they do not end the transfer.
 ///
 /// # Errors
