@@ -12,6 +12,7 @@ use crate::harness::proxy::Proxy;
 use crate::harness::random::Random;
 use crate::harness::tree::many_small_files;
 use crate::harness::{Ended, Ground, Packhorse, Running};
+use crate::resume::wait_until_it_stands;
 
 const MEBIBYTE: u64 = 1 << 20;
 
@@ -25,12 +26,11 @@ struct Midway {
     proxy: Proxy,
     sender: Running,
     receiver: Running,
-    /// Bytes of the large file.
-    large: u64,
 }
 
 impl Midway {
-    fn new(large: u64, options: &[&str]) -> Self {
+    /// Stands where so many bytes have passed.
+    fn new(large: u64, options: &[&str], bytes: u64) -> Self {
         let ground = Ground::new();
         let mut random = Random::seeded();
         let content = random.bytes(usize::try_from(large).expect("it is in memory"));
@@ -41,6 +41,7 @@ impl Midway {
         let receiver = Packhorse::patient_recv(&ground.destination()).args(options);
         let mut receiver = receiver.start();
         let proxy = Proxy::to(&receiver.address());
+        proxy.stop_after(bytes);
         let sender = Packhorse::patient_send(&[&source], &proxy.address()).start();
         Self {
             ground,
@@ -48,15 +49,12 @@ impl Midway {
             proxy,
             sender,
             receiver,
-            large,
         }
     }
 
-    /// Waits until the receiver has so many bytes.
-    fn wait_for_bytes(&mut self, bytes: u64) {
-        self.receiver.wait_for("progress", |progress| {
-            progress["bytes"].as_u64() >= Some(bytes)
-        });
+    /// Waits until the receiver has all that has passed; answers how many bytes of content it has.
+    fn stand(&mut self) -> u64 {
+        wait_until_it_stands(&mut self.receiver, &self.proxy)
     }
 
     /// Waits for both ends; what arrives has to be whole. Answers (sender, receiver).
@@ -83,10 +81,10 @@ fn resumed(ended: &Ended) -> u64 {
 #[test]
 fn a_connection_that_broke_is_made_again_and_the_transfer_goes_on() {
     for cut in [Proxy::reset, Proxy::close, Proxy::reset_last] {
-        let mut midway = Midway::new(384 * MEBIBYTE, &[]);
-        let had = midway.large / 3;
-        midway.wait_for_bytes(had);
+        let mut midway = Midway::new(192 * MEBIBYTE, &[], 96 * MEBIBYTE);
+        let had = midway.stand();
         cut(&midway.proxy);
+        midway.proxy.go_on();
         let (sender, receiver) = midway.complete();
         assert_eq!(sender.events_named("reconnecting").len(), 1);
         assert_eq!(receiver.events_named("waiting").len(), 1);
@@ -98,7 +96,7 @@ fn a_connection_that_broke_is_made_again_and_the_transfer_goes_on() {
 /// Nothing that arrived is lost, however short each connection is.
 #[test]
 fn connections_that_are_cut_four_times_a_second_carry_all_of_it() {
-    let midway = Midway::new(256 * MEBIBYTE, &[]);
+    let midway = Midway::new(256 * MEBIBYTE, &[], u64::MAX);
     let over = AtomicBool::new(false);
     let (sender, _) = thread::scope(|scope| {
         let Midway {
@@ -130,38 +128,40 @@ fn connections_that_are_cut_four_times_a_second_carry_all_of_it() {
 /// The sender is killed outright, and its user gives the same command again, with the same code.
 #[test]
 fn the_same_command_again_finds_the_receiver_waiting() {
-    let mut midway = Midway::new(256 * MEBIBYTE, &[]);
-    midway.wait_for_bytes(midway.large / 2);
+    let mut midway = Midway::new(128 * MEBIBYTE, &[], 64 * MEBIBYTE);
+    let had = midway.stand();
     midway.sender.signal(Signal::KILL);
+    midway.proxy.go_on();
     midway.receiver.wait_for("waiting", |_| true);
     let again = Packhorse::patient_send(&[&midway.source], &midway.proxy.address()).start();
     let killed = std::mem::replace(&mut midway.sender, again);
     killed.wait();
-    let half = midway.large / 2;
+    midway.proxy.go_on();
     let (sender, _) = midway.complete();
-    assert!(resumed(&sender) >= half - ON_ITS_WAY);
+    assert!(resumed(&sender) >= had - ON_ITS_WAY);
 }
 
 /// The receiver is killed outright and started again with the same code: the sender goes on by itself.
 #[test]
 fn a_receiver_that_comes_back_is_found_by_its_sender() {
-    let mut midway = Midway::new(256 * MEBIBYTE, &[]);
-    midway.wait_for_bytes(midway.large / 2);
+    let mut midway = Midway::new(128 * MEBIBYTE, &[], 64 * MEBIBYTE);
+    let had = midway.stand();
     midway.receiver.signal(Signal::KILL);
     midway.sender.wait_for("reconnecting", |_| true);
     let mut again = Packhorse::patient_recv(&midway.ground.destination()).start();
     midway.proxy.aim(&again.address());
     std::mem::replace(&mut midway.receiver, again).wait();
-    let half = midway.large / 2;
+    midway.proxy.go_on();
     let (sender, _) = midway.complete();
-    assert!(resumed(&sender) >= half - ON_ITS_WAY);
+    assert!(resumed(&sender) >= had - ON_ITS_WAY);
 }
 
 #[test]
 fn a_receiver_that_goes_on_waits_for_the_sender_that_broke_first() {
-    let mut midway = Midway::new(256 * MEBIBYTE, &["--keep"]);
-    midway.wait_for_bytes(midway.large / 2);
+    let mut midway = Midway::new(128 * MEBIBYTE, &["--keep"], 64 * MEBIBYTE);
+    midway.stand();
     midway.proxy.reset();
+    midway.proxy.go_on();
     let sender = midway.sender.wait();
     sender.expect_code(0);
     assert_arrived(&midway.source, &midway.ground.destination());
@@ -203,9 +203,10 @@ fn both_sides_give_up_after_the_time_they_were_given() {
 
 #[test]
 fn a_receiver_that_waits_can_be_interrupted() {
-    let mut midway = Midway::new(256 * MEBIBYTE, &[]);
-    midway.wait_for_bytes(1);
+    let mut midway = Midway::new(128 * MEBIBYTE, &[], 64 * MEBIBYTE);
+    midway.stand();
     midway.sender.signal(Signal::KILL);
+    midway.proxy.go_on();
     midway.receiver.wait_for("waiting", |_| true);
     midway.receiver.signal(Signal::INT);
     midway
@@ -241,8 +242,9 @@ fn standard_input_is_not_sent_again() {
 /// One direction hangs, and then the other: nothing is lost when it comes back before anybody gives up.
 #[test]
 fn a_network_that_hangs_for_a_moment_changes_nothing() {
-    let mut midway = Midway::new(128 * MEBIBYTE, &[]);
-    midway.wait_for_bytes(midway.large / 4);
+    let mut midway = Midway::new(128 * MEBIBYTE, &[], 32 * MEBIBYTE);
+    midway.stand();
+    midway.proxy.go_on();
     for held in [[true, false], [false, true], [true, true], [false, false]] {
         midway.proxy.hold(held);
         // How long it hangs is what is tested.

@@ -8,6 +8,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use crate::harness::compare::{assert_nothing_left_over, assert_only_remains, assert_same_tree};
+use crate::harness::proxy::Proxy;
 use crate::harness::random::Random;
 use crate::harness::surroundings::SmallDisk;
 use crate::harness::tree::many_small_files;
@@ -43,20 +44,24 @@ pub(crate) struct Broken {
     pub(crate) complete: bool,
 }
 
-/// Sends, and ends one side when the receiver has said that it has so many bytes.
+/// Sends, lets so many bytes pass, and ends one side then.
 pub(crate) fn end_at(
     source: &Path,
     destination: &Path,
     (victim, signal): (Victim, Signal),
-    at: u64,
+    bytes: u64,
 ) -> Broken {
     let mut receiver = Packhorse::recv(destination).start();
-    let sender = Packhorse::send(&[source], &receiver.address()).start();
-    wait_for_bytes(&mut receiver, at);
+    let proxy = Proxy::to(&receiver.address());
+    proxy.stop_after(bytes);
+    let sender = Packhorse::send(&[source], &proxy.address()).start();
+    wait_until_it_stands(&mut receiver, &proxy);
     match victim {
         Victim::Sender => sender.signal(signal),
         Victim::Receiver => receiver.signal(signal),
     }
+    // What one has to say to the other in the end gets through.
+    proxy.go_on();
     sender.wait();
     let receiver = receiver.wait();
     let progress = receiver.events_named("progress");
@@ -67,13 +72,16 @@ pub(crate) fn end_at(
     }
 }
 
-/// Waits until a receiver has so many bytes, or all.
-fn wait_for_bytes(receiver: &mut Running, at: u64) {
+/// Waits until a receiver has all that has passed; answers how many bytes of content it has.
+pub(crate) fn wait_until_it_stands(receiver: &mut Running, proxy: &Proxy) -> u64 {
+    let mut before = None;
     loop {
         let event = receiver.wait_for_any(&["progress", "done"]);
-        if event["event"] == "done" || event["bytes"].as_u64() >= Some(at) {
-            return;
+        let bytes = event["bytes"].as_u64().expect("a number");
+        if event["event"] == "done" || (proxy.has_stopped() && before == Some(bytes)) {
+            return bytes;
         }
+        before = Some(bytes);
     }
 }
 
@@ -129,16 +137,16 @@ fn kills_at_random_moments_lose_nothing() {
         std::env::var("PACKHORSE_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
     let ground = Ground::new();
     let source = make_tree(&ground, 96 * MEBIBYTE, 4000);
-    let all = 96 * MEBIBYTE + 4000 * 2048;
     let mut destination = ground.destination();
-    let (mut had, mut kills, mut sent_again) = (0, 0, 0);
+    let (mut had, mut kills, mut sent_again) = (0_u64, 0, 0);
     while kills < rounds {
-        let more = u64::try_from(random.below(40 << 20)).expect("a u64");
+        // Enough for both to have met.
+        let more = u64::try_from((1 << 20) + random.below(40 << 20)).expect("a u64");
         let end = (
             random.pick(&[Victim::Sender, Victim::Receiver]),
             Signal::KILL,
         );
-        let broken = end_at(&source, &destination, end, (had + more).min(all));
+        let broken = end_at(&source, &destination, end, more);
         if broken.complete {
             assert_same_tree(&source, &destination.join("tree"));
             (had, destination) = (0, ground.beside().join(format!("after {kills} kills")));

@@ -1,9 +1,10 @@
-//! A network that fails on command: a TCP proxy whose connections can be reset, closed, or left hanging.
+//! A network that fails on command: a TCP proxy whose connections can be reset, closed, or left hanging, and that stops
+//! where a test wants to look.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -23,10 +24,17 @@ struct Shared {
     /// Whether bytes are held back, in each direction: to the target, and from it.
     held: Mutex<[bool; 2]>,
     released: Condvar,
+    /// Bytes that went to the target, and how many may.
+    carried: AtomicU64,
+    most: AtomicU64,
     over: AtomicBool,
 }
 
 impl Shared {
+    fn is_full(&self) -> bool {
+        self.carried.load(Ordering::SeqCst) >= self.most.load(Ordering::SeqCst)
+    }
+
     fn open(&self) -> MutexGuard<'_, Vec<[TcpStream; 2]>> {
         self.open.lock().expect("no thread panics with it")
     }
@@ -41,6 +49,8 @@ impl Proxy {
             open: Mutex::new(Vec::new()),
             held: Mutex::new([false; 2]),
             released: Condvar::new(),
+            carried: AtomicU64::new(0),
+            most: AtomicU64::new(u64::MAX),
             over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -81,6 +91,22 @@ impl Proxy {
         }
     }
 
+    /// Stops when so many bytes have gone to the target.
+    pub(crate) fn stop_after(&self, bytes: u64) {
+        self.shared.most.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether it has stopped there.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.shared.is_full()
+    }
+
+    /// Goes on for ever.
+    pub(crate) fn go_on(&self) {
+        self.stop_after(u64::MAX);
+        self.hold([false; 2]);
+    }
+
     /// Holds bytes back, in either direction: to the target, and from it.
     pub(crate) fn hold(&self, held: [bool; 2]) {
         *self.shared.held.lock().expect("no thread panics with it") = held;
@@ -91,7 +117,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.shared.over.store(true, Ordering::Relaxed);
-        self.hold([false; 2]);
+        self.go_on();
         self.reset();
         // Wakes the accept.
         let _ = TcpStream::connect(self.address);
@@ -135,7 +161,11 @@ fn forward(mut from: TcpStream, mut to: TcpStream, direction: usize, shared: &Sh
             Ok(read) => read,
         };
         let held = shared.held.lock().expect("no thread panics with it");
-        drop(shared.released.wait_while(held, |held| held[direction]));
+        let waits = |held: &mut [bool; 2]| held[direction] || (direction == 0 && shared.is_full());
+        drop(shared.released.wait_while(held, waits));
+        if direction == 0 {
+            shared.carried.fetch_add(read as u64, Ordering::SeqCst);
+        }
         if to.write_all(&buffer[..read]).is_err() {
             break;
         }
