@@ -81,6 +81,7 @@ pub fn listing() -> Message {
         metadata: Metadata {
             mode: Mode::from_st_mode(0o644),
             modified: Timestamp::new(1_700_000_000, 5).expect("a time"),
+            change: None,
         },
     });
     Message::Entries {

@@ -19,9 +19,12 @@ fn accepted() -> Receiver {
     hello.encode(&mut bytes);
     receiver.handle_bytes(&bytes, Duration::ZERO).unwrap();
     receiver.welcome(0, None, "");
-    receiver.accept([0; 16]);
+    receiver.accept([0; 16], true);
     bytes.clear();
-    Message::Offer { subdirectory: None }.encode(&mut bytes);
+    Message::Offer {
+        subdirectory: None,
+        source: None,
+    }.encode(&mut bytes);
     receiver.handle_bytes(&bytes, Duration::ZERO).unwrap();
     receiver
 }

@@ -18,6 +18,7 @@ fn entry(number: u64) -> Entry {
         metadata: Metadata {
             mode: Mode::from_st_mode(0o644),
             modified: Timestamp::new(0, 0).unwrap(),
+            change: None,
         },
     }
 }
@@ -29,6 +30,7 @@ fn config() -> SenderConfig {
         share: None,
         name: String::new(),
         subdirectory: None,
+        source: None,
     }
 }
 

@@ -4,11 +4,12 @@ use std::ffi::OsString;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_endpoint::Endpoint;
-use packhorse_transfer::{DEFAULT_PORT, Destination, RelativePath};
+use packhorse_transfer::{DEFAULT_PORT, DEFAULT_RETRY_FOR, Destination, RelativePath};
 
 use crate::load::args::Load;
 use crate::pack::args::{Calcsize, Pack, Unpack};
@@ -19,7 +20,7 @@ use crate::watch::args::Watch;
 const OUTPUT: &str = "Output";
 
 const EXIT_CODES: &str = "\
-To move files: recv, send, verify. To talk: connect, listen, load, sockopt, pack, unpack. To see the wire: watch.
+To move files: recv, send, verify, partials. To talk: connect, listen, load, sockopt, pack, unpack. To see the wire: watch.
 
 Exit codes:
     0  all done and verified
@@ -63,6 +64,7 @@ pub(crate) enum Verb {
     Recv(Recv),
     Send(Send),
     Verify(Verify),
+    Partials(Partials),
     Connect(Box<Connect>),
     Listen(Box<Listen>),
     Load(Box<Load>),
@@ -116,6 +118,9 @@ pub(crate) struct Recv {
     /// Keep files that are already there instead of replacing them
     #[arg(long)]
     pub(crate) keep_existing: bool,
+    /// Wait so long for a sender whose connection broke, with the same code; 0 gives it up at once
+    #[arg(long, value_name = "TIME", default_value_t = DEFAULT_RETRY_FOR.into(), value_parser = parse_retry_for)]
+    pub(crate) retry_for: humantime::Duration,
     #[command(flatten)]
     pub(crate) records: Records,
 }
@@ -188,6 +193,9 @@ pub(crate) struct Send {
     /// Store the one file, or standard input, under this name
     #[arg(long, value_name = "NEW", value_parser = OsStringValueParser::new().try_map(parse_name))]
     pub(crate) name: Option<RelativePath>,
+    /// Connect again for so long after the connection broke, and go on; 0 ends with the first
+    #[arg(long, value_name = "TIME", default_value_t = DEFAULT_RETRY_FOR.into(), value_parser = parse_retry_for)]
+    pub(crate) retry_for: humantime::Duration,
     #[command(flatten)]
     pub(crate) records: Records,
 }
@@ -230,6 +238,77 @@ pub(crate) struct Verify {
     /// One JSON object a line
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// List or remove what receivers that were ended left in a directory
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+A receiver that is ended keeps the parts of large files that it has, and a roll of the files that
+are complete, so that the same 'packhorse send' goes on from there. Where that never comes, they
+stay: '.packhorse-*.part' and '.packhorse-*.journal' beside the files, and '.packhorse' in the
+directory itself.
+
+Examples:
+  packhorse partials list /srv/incoming
+  packhorse partials clean /srv/incoming --older-than 7d")]
+pub(crate) struct Partials {
+    #[command(subcommand)]
+    pub(crate) verb: PartialsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PartialsVerb {
+    List(PartialsList),
+    Clean(PartialsClean),
+}
+
+/// Where partials are, and how they are told.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PartialsPlace {
+    /// The directory that was received into
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// One JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Show what was left, and change nothing
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+For each part of a file: how much of it is there and verified, what it takes on disk, when it was
+last written, and the path that the file is to have. What a living receiver writes is 'in use'.
+
+Exit code 0: all was looked at, also where there is nothing; 1: something could not be; 5: the
+directory cannot be looked into.
+
+Examples:
+  packhorse partials list                      of this directory
+  packhorse partials list --json /srv/incoming")]
+pub(crate) struct PartialsList {
+    #[command(flatten)]
+    pub(crate) place: PartialsPlace,
+}
+
+/// Remove what was left, but nothing that a living receiver writes
+#[derive(Debug, ClapArgs)]
+#[command(after_help = "\
+Removes parts of files, their journals and the rolls. Files that are complete stay. The next
+'packhorse send' sends all of it again.
+
+Exit code 0: all of it is gone, was in use, or was not old enough; 1: something could not be
+removed; 5: the directory cannot be looked into.
+
+Examples:
+  packhorse partials clean                     from this directory
+  packhorse partials clean /srv/incoming --older-than 7d
+  packhorse partials clean --older-than 12h --json")]
+pub(crate) struct PartialsClean {
+    #[command(flatten)]
+    pub(crate) place: PartialsPlace,
+    /// Only what was last written longer ago: 7d, 12h, 30m
+    #[arg(long, value_name = "AGE", value_parser = parse_age)]
+    pub(crate) older_than: Option<Duration>,
 }
 
 /// Show all of it on this machine: send a tree to a temporary receiver, verify, clean up
@@ -284,6 +363,20 @@ pub(crate) struct Completions {
     pub(crate) shell: clap_complete::Shell,
 }
 
+/// A time from 0 to a week.
+fn parse_retry_for(text: &str) -> Result<humantime::Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO.into());
+    }
+    let time: humantime::Duration = text
+        .parse()
+        .map_err(|error: humantime::DurationError| error.to_string())?;
+    match *time > Duration::from_secs(7 * 24 * 3600) {
+        true => Err("expected a time up to 7days".into()),
+        false => Ok(time),
+    }
+}
+
 /// `IP:PORT`, `IP` or `PORT`.
 fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
@@ -299,6 +392,10 @@ fn parse_listen(text: &str) -> Result<SocketAddr, String> {
         return Ok(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
     }
     Err("expected IP:PORT, an IP address of this machine, or a port".into())
+}
+
+fn parse_age(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a time such as 7d, 12h or 30m".into())
 }
 
 fn parse_name(text: OsString) -> Result<RelativePath, String> {
@@ -436,6 +533,25 @@ mod tests {
         for name in ["a/b", "..", "/a", ".", "a/"] {
             let line = format!("packhorse send - nas --name {name}");
             assert_eq!(refused(&line), ErrorKind::ValueValidation, "{name}");
+        }
+    }
+
+    #[test]
+    fn ages_are_read() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(parse_age("7d"), Ok(7 * day));
+        assert_eq!(parse_age("12h"), Ok(day / 2));
+        let args = parse("packhorse partials clean --older-than 30m").unwrap();
+        let Verb::Partials(partials) = args.verb else {
+            panic!("{args:?}");
+        };
+        let PartialsVerb::Clean(clean) = partials.verb else {
+            panic!("{partials:?}");
+        };
+        assert_eq!(clean.older_than, Some(Duration::from_secs(1800)));
+        assert_eq!(clean.place.dir, PathBuf::from("."));
+        for text in ["7", "x", "-1d", "99999999999999999999d"] {
+            assert!(parse_age(text).is_err(), "{text}");
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use packhorse_transfer::{
     Cancel, Code, Destination, Error, ErrorClass, Event, Existing, Kind, Limits, Observer, Receipt,
@@ -124,6 +125,7 @@ fn receive_options(directory: PathBuf, code: Code) -> ReceiveOptions {
         sessions: Sessions::One,
         existing: Existing::Replace,
         limits: Limits::default(),
+        retry_for: Duration::ZERO,
         classic: None,
         calls: None,
         stages: None,
@@ -185,6 +187,7 @@ fn send_options(source: PathBuf, address: SocketAddr, code: Code) -> SendOptions
         },
         security: SendSecurity::Code(code),
         limits: Limits::default(),
+        retry_for: Duration::ZERO,
         calls: None,
         stages: None,
     }

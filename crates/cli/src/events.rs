@@ -54,6 +54,20 @@ struct Refused<'a> {
 }
 
 #[derive(Serialize)]
+struct Reconnecting<'a> {
+    message: &'a str,
+    wait_seconds: f64,
+    left_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Waiting<'a> {
+    peer: SocketAddr,
+    message: &'a str,
+    at_most_seconds: f64,
+}
+
+#[derive(Serialize)]
 struct SessionFailed<'a> {
     peer: SocketAddr,
     message: &'a str,
@@ -145,6 +159,30 @@ impl Events {
                 let peer = *peer;
                 self.line("refused", Refused { peer, reason });
             }
+            Event::Reconnecting {
+                message,
+                wait,
+                left,
+            } => self.line(
+                "reconnecting",
+                Reconnecting {
+                    message,
+                    wait_seconds: wait.as_secs_f64(),
+                    left_seconds: left.as_secs_f64(),
+                },
+            ),
+            Event::Waiting {
+                peer,
+                message,
+                at_most,
+            } => self.line(
+                "waiting",
+                Waiting {
+                    peer: *peer,
+                    message,
+                    at_most_seconds: at_most.as_secs_f64(),
+                },
+            ),
             Event::SessionFailed { peer, message } => {
                 let peer = *peer;
                 self.line("session_failed", SessionFailed { peer, message });

@@ -12,6 +12,7 @@ mod json;
 mod ledger;
 mod load;
 mod pack;
+mod partials;
 mod progress;
 mod receipt_output;
 mod receipt_text;

@@ -134,6 +134,7 @@ mod tests {
             failed: 0,
             root: [0; 32],
             elapsed: Duration::ZERO,
+            resumed: 0,
             lanes: 3,
             network: None,
             sender: StageTimes::default(),

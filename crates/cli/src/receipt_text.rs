@@ -15,6 +15,12 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
         line("links", units::count(receipt.symlinks)),
         line("bytes", bytes(receipt.bytes)),
     ];
+    if receipt.resumed > 0 {
+        lines.push(line(
+            "resumed",
+            format!("{} were there already", bytes(receipt.resumed)),
+        ));
+    }
     if receipt.kept > 0 {
         lines.push(line(
             "kept",
@@ -84,6 +90,7 @@ mod tests {
             bytes: 2_147_483_648,
             kept: 0,
             failed: 0,
+            resumed: 0,
             root: [0xab; 32],
             elapsed: Duration::from_millis(2500),
             lanes: 2,

@@ -40,6 +40,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         sessions: sessions(&args),
         existing: existing(&args),
         limits: Limits::default(),
+        retry_for: args.retry_for.into(),
         classic: args.classic.map(|_| ClassicLimits::default()),
         calls: ledger::observer(ledger.as_ref()),
         stages: trace::observer(trace.as_ref()),

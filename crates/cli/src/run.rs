@@ -7,7 +7,7 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, load, pack, recv, send, sockopt, talk, verify, watch};
+use crate::{completions, demo, load, pack, partials, recv, send, sockopt, talk, verify, watch};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
@@ -24,6 +24,7 @@ pub(crate) fn main() -> ExitCode {
         Verb::Recv(recv) => recv::run(&ui, recv),
         Verb::Send(send) => send::run(&ui, send),
         Verb::Verify(verify) => verify::run(&ui, &verify),
+        Verb::Partials(partials) => partials::run(&ui, &partials),
         Verb::Connect(connect) => talk::connect::run(&ui, &connect),
         Verb::Listen(listen) => talk::listen::run(&ui, &listen),
         Verb::Watch(watch) => watch::run(&ui, &watch),

@@ -35,6 +35,7 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
         to: args.to,
         security,
         limits: Limits::default(),
+        retry_for: args.retry_for.into(),
         calls: ledger::observer(ledger.as_ref()),
         stages: trace::observer(trace.as_ref()),
     };
@@ -149,6 +150,7 @@ mod tests {
             metadata: Metadata {
                 mode: Mode::from_st_mode(0o644),
                 modified: Timestamp::new(0, 0).unwrap(),
+                change: None,
             },
         }
     }

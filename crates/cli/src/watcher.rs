@@ -13,7 +13,7 @@ use crate::receipt_output::ReceiptOutput;
 use crate::receipt_text;
 use crate::report::{Exit, Failure};
 use crate::ui::{Ui, Volume};
-use crate::units::counted;
+use crate::units::{self, counted};
 
 /// Shared between the run, which tells it of events, and the verb, which asks how it went.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ struct State {
     events: Option<Events>,
     receipt: Option<ReceiptOutput>,
     some_failed: bool,
+    /// The same of the session that goes on: one that breaks and comes again tells it again.
+    failed_so_far: bool,
 }
 
 impl Watcher {
@@ -39,6 +41,7 @@ impl Watcher {
             events,
             receipt,
             some_failed: false,
+            failed_so_far: false,
         }))))
     }
 
@@ -56,7 +59,11 @@ impl Watcher {
             // Before `first` speaks, what is drawn of a session that is over must go.
             if matches!(
                 event,
-                Event::Done(_) | Event::Code { .. } | Event::Classic(_)
+                Event::Done(_)
+                    | Event::Code { .. }
+                    | Event::Classic(_)
+                    | Event::Reconnecting { .. }
+                    | Event::Waiting { .. }
             ) {
                 state.display.clear();
             }
@@ -120,7 +127,22 @@ impl State {
                 let reason = Escaped(reason.as_bytes());
                 ui.at(Volume::Everything, format_args!("refused {peer}: {reason}"));
             }
+            Event::Reconnecting { message, left, .. } => {
+                let (message, left) = (Escaped(message.as_bytes()), units::remaining(*left));
+                ui.warn(format_args!("{message}; trying again, for {left} at most"));
+            }
+            Event::Waiting {
+                peer,
+                message,
+                at_most,
+            } => {
+                let (message, at_most) = (Escaped(message.as_bytes()), units::remaining(*at_most));
+                ui.warn(format_args!(
+                    "{message}; waiting for {peer} to come again with the same code, for {at_most} at most"
+                ));
+            }
             Event::SessionFailed { peer, message } => {
+                self.some_failed |= self.failed_so_far;
                 let message = Escaped(message.as_bytes());
                 ui.warn(format_args!("the session with {peer} failed: {message}"));
             }
@@ -129,6 +151,7 @@ impl State {
                 name,
                 protection,
             } => {
+                self.failed_so_far = false;
                 let (name, protection) = (Escaped(name.as_bytes()), Escaped(protection.as_bytes()));
                 if name.0.is_empty() {
                     return ui.say(format_args!("Connected with {peer} ({protection})"));
@@ -157,11 +180,11 @@ impl State {
                 );
             }
             Event::Failed { path, message } => {
-                self.some_failed = true;
+                self.failed_so_far = true;
                 ui.warn(format_args!("{path}: {message}"));
             }
             Event::Done(receipt) => {
-                self.some_failed |= receipt.failed > 0;
+                self.some_failed |= self.failed_so_far || receipt.failed > 0;
                 show_receipt(ui, receipt);
             }
             Event::Classic(event) => classic::show(ui, event),

@@ -45,6 +45,10 @@ pub struct Metadata {
     pub mode: Mode,
     /// When the content was last modified.
     pub modified: Timestamp,
+    /// The change attribute (as RFC 8881 §5.8.1.4 has it): a number that is another one when the file was changed or
+    /// replaced, made by whoever reads it and opaque to everybody else. `None` where nobody said. A receiver goes on
+    /// with what it has of a file only where it is the same; it is not in the root.
+    pub change: Option<u64>,
 }
 
 /// Permission bits of owner, group and others: `0o000` to `0o777`.

@@ -119,7 +119,7 @@ impl Whole {
     }
 }
 
-/// The value of one extent, and which it is. Made only by [`ExtentHasher::finish`].
+/// The value of one extent, and which it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExtentValue {
     offset: u64,
@@ -129,6 +129,21 @@ pub struct ExtentValue {
 }
 
 impl ExtentValue {
+    /// The value of the extent that starts at `offset` in a file of `size` bytes and of several extents, as it was noted
+    /// when it was verified; `None` where there is no such extent.
+    #[must_use]
+    pub fn known(offset: u64, size: u64, value: Hash) -> Option<Self> {
+        if !offset.is_multiple_of(EXTENT_SIZE) || offset >= size || size <= EXTENT_SIZE {
+            return None;
+        }
+        Some(Self {
+            offset,
+            length: extent_end(offset, Some(size)) - offset,
+            whole: Whole::Part,
+            value,
+        })
+    }
+
     /// Where the extent starts.
     #[must_use]
     pub fn offset(&self) -> u64 {
@@ -159,11 +174,40 @@ pub enum ExtentError {
     WrongLength,
 }
 
+/// Extents that lie together, and the value over them: one extent, or a power of two of them at a multiple of their
+/// length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subtree {
+    /// Where the first of them starts.
+    pub offset: u64,
+    /// Bytes in all of them.
+    pub length: u64,
+    /// Their chaining value.
+    pub value: Hash,
+}
+
+impl Subtree {
+    /// Whether a file of `size` bytes has such a subtree, which is not all of it.
+    fn fits(&self, size: u64) -> bool {
+        let Self { offset, length, .. } = *self;
+        let Some(end) = offset.checked_add(length).filter(|&end| end <= size) else {
+            return false;
+        };
+        if length == 0 || length >= size || !offset.is_multiple_of(EXTENT_SIZE) {
+            return false;
+        }
+        let full = length.is_multiple_of(EXTENT_SIZE)
+            && length.is_power_of_two()
+            && offset.is_multiple_of(length);
+        full || (length < EXTENT_SIZE && end == size)
+    }
+}
+
 /// The values of a file's extents, merged as far as they go.
 ///
 /// Neighbours merge as soon as both are there, so extents that come in order cost O(log n) values, and
 /// others as many as there are gaps.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContentTree {
     /// Complete subtrees by offset: bytes and chaining value.
     nodes: BTreeMap<u64, (u64, Hash)>,
@@ -178,6 +222,54 @@ impl ContentTree {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What another tree held of a file of `size` bytes, as [`subtrees`](Self::subtrees) gave it.
+    ///
+    /// # Errors
+    /// [`ExtentError`] where a file of that size is not cut like that, or they are not in order and apart.
+    pub fn from_subtrees(
+        size: u64,
+        subtrees: impl IntoIterator<Item = Subtree>,
+    ) -> Result<Self, ExtentError> {
+        let mut tree = Self::new();
+        let mut least = 0;
+        for subtree in subtrees {
+            if !subtree.fits(size) {
+                return Err(ExtentError::WrongLength);
+            }
+            if subtree.offset < least {
+                return Err(ExtentError::Twice);
+            }
+            least = subtree.offset + subtree.length;
+            tree.covered += subtree.length;
+            let node = (subtree.length, subtree.value);
+            tree.nodes.insert(subtree.offset, node);
+        }
+        Ok(tree)
+    }
+
+    /// What it holds, in order; nothing of a file that is one extent.
+    pub fn subtrees(&self) -> impl Iterator<Item = Subtree> {
+        let nodes = self.nodes.iter();
+        nodes.map(|(&offset, &(length, value))| Subtree {
+            offset,
+            length,
+            value,
+        })
+    }
+
+    /// The first offset from this one on whose extent is not in.
+    #[must_use]
+    pub fn next_missing(&self, mut offset: u64) -> u64 {
+        while let Some((start, (length, _))) = self.nodes.range(..=offset).next_back() {
+            let end = start + length;
+            if end <= offset {
+                break;
+            }
+            offset = end;
+        }
+        offset
     }
 
     /// Bytes whose extents are in.
@@ -387,6 +479,73 @@ mod tests {
         assert!(
             ExtentHasher::new(1024).is_none(),
             "not at an extent's start"
+        );
+    }
+
+    #[test]
+    fn a_tree_goes_on_where_another_was() {
+        for (size, skip) in [
+            (2 * EXTENT_SIZE, 1),
+            (9 * EXTENT_SIZE + 5, 3),
+            (8 * EXTENT_SIZE, 2),
+        ] {
+            let data = content(size);
+            let values = extents(&data);
+            let mut before = ContentTree::new();
+            for (index, value) in values.iter().enumerate() {
+                if index % (skip + 1) != skip {
+                    before.insert(value).unwrap();
+                }
+            }
+            let mut tree = ContentTree::from_subtrees(size, before.subtrees()).unwrap();
+            assert_eq!(tree, before);
+            let mut offset = tree.next_missing(0);
+            while offset < size {
+                let index = (offset / EXTENT_SIZE) as usize;
+                assert_eq!(index % (skip + 1), skip, "{offset} of {size}");
+                tree.insert(&values[index]).unwrap();
+                offset = tree.next_missing(offset);
+            }
+            assert_eq!(tree.root(size), Ok(Some(*blake3::hash(&data).as_bytes())));
+        }
+    }
+
+    #[test]
+    fn subtrees_that_no_file_has_are_refused() {
+        let of = |offset, length| Subtree {
+            offset,
+            length,
+            value: [1; 32],
+        };
+        let e = EXTENT_SIZE;
+        let size = 7 * e + 9;
+        for good in [
+            vec![of(0, 4 * e), of(4 * e, 2 * e), of(6 * e, e), of(7 * e, 9)],
+            vec![of(2 * e, 2 * e)],
+            vec![],
+        ] {
+            ContentTree::from_subtrees(size, good).unwrap();
+        }
+        for bad in [
+            vec![of(0, 3 * e)],
+            vec![of(e, 2 * e)],
+            vec![of(0, 8 * e)],
+            vec![of(1, e)],
+            vec![of(0, 0)],
+            vec![of(0, 9)],
+            vec![of(7 * e, e)],
+            vec![of(u64::MAX - 1, 2)],
+            vec![of(0, 2 * e), of(e, e)],
+            vec![of(e, e), of(0, e)],
+        ] {
+            assert!(
+                ContentTree::from_subtrees(size, bad.clone()).is_err(),
+                "{bad:?}"
+            );
+        }
+        assert!(
+            ContentTree::from_subtrees(e, [of(0, e)]).is_err(),
+            "all of it"
         );
     }
 

@@ -13,6 +13,7 @@ pub mod message;
 pub mod path;
 pub mod preface;
 pub mod record;
+pub mod remains;
 pub mod window;
 
 mod cbor;

@@ -149,6 +149,7 @@ mod tests {
         let metadata = Metadata {
             mode: Mode::from_st_mode(0o644),
             modified,
+            change: None,
         };
         Entry {
             path: RelativePath::parse(path.as_bytes()).unwrap(),

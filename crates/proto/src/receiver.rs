@@ -1,15 +1,19 @@
 //! The receiver's side of a session.
 
+mod receiving;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::receiving::{Manifest, Receiving};
 use crate::control::{Control, Violation};
-use crate::entry::{Entry, EntryNumber, Kind, Metadata};
-use crate::extent::Hash;
+use crate::entry::{Entry, EntryNumber, Metadata};
+use crate::extent::{ContentTree, Hash};
 use crate::limits::Limits;
 use crate::manifest::Order;
 use crate::message::{
-    AbortCode, Counters, Failure, MAX_ITEMS, Message, SessionId, Text, Times, Totals, WindowSize,
+    AbortCode, Counters, Failure, MAX_HELD, MAX_ITEMS, Message, SessionId, SourceId, Text, Times,
+    Totals, WindowSize,
 };
 use crate::path::RelativePath;
 use crate::window::{Content, Finished, Outcome, Window};
@@ -42,8 +46,13 @@ pub struct Receiver {
     events: VecDeque<ReceiverEvent>,
     /// Settled entries that the peer does not know of yet.
     settled: Vec<EntryNumber>,
+    /// Files that are there from an earlier session, and those of which nothing is, that the peer does not know of yet.
+    held: Vec<(EntryNumber, Hash)>,
+    missing: Vec<EntryNumber>,
     /// Directories whose metadata could not be set.
     flawed: u64,
+    /// Bytes that were there from an earlier session.
+    resumed: u64,
 }
 
 /// What a receiver waits for.
@@ -70,21 +79,6 @@ enum State {
     AwaitBye,
     /// Nothing.
     Closed,
-}
-
-#[derive(Debug)]
-struct Receiving {
-    window: Window,
-    order: Order,
-    manifest: Manifest,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Manifest {
-    /// More entries may come.
-    Open,
-    /// All entries are listed.
-    Ended,
 }
 
 #[derive(Debug)]
@@ -115,6 +109,8 @@ pub enum ReceiverEvent {
     Offered {
         /// Where it wants to send to.
         subdirectory: Option<RelativePath>,
+        /// What it says of its sources: the same for the same command again.
+        source: Option<SourceId>,
     },
     /// The next entry of the manifest. Answer, sooner or later, with [`Receiver::stored`],
     /// [`Receiver::kept`] or [`Receiver::failed`].
@@ -175,14 +171,16 @@ impl Receiver {
     #[must_use]
     pub fn new(limits: Limits, authentication: Authentication, now: Duration) -> Self {
         let control = Control::new(limits, now);
-        let (events, settled) = (VecDeque::new(), Vec::new());
         Self {
             control,
             authentication,
             state: State::AwaitHello,
-            events,
-            settled,
+            events: VecDeque::new(),
+            settled: Vec::new(),
+            held: Vec::new(),
+            missing: Vec::new(),
             flawed: 0,
+            resumed: 0,
         }
     }
 
@@ -254,7 +252,13 @@ impl Receiver {
                 self.state = State::AwaitVerdict;
                 self.events.push_back(ReceiverEvent::Confirm { tag });
             }
-            (State::AwaitOffer(window), Message::Offer { subdirectory }) => {
+            (
+                State::AwaitOffer(window),
+                Message::Offer {
+                    subdirectory,
+                    source,
+                },
+            ) => {
                 self.control.authenticated(now);
                 let (window, order) = (Window::new(*window), Order::default());
                 self.state = State::Receiving(Receiving {
@@ -262,8 +266,10 @@ impl Receiver {
                     order,
                     manifest: Manifest::Open,
                 });
-                self.events
-                    .push_back(ReceiverEvent::Offered { subdirectory });
+                self.events.push_back(ReceiverEvent::Offered {
+                    subdirectory,
+                    source,
+                });
             }
             (
                 State::AwaitAccept | State::AwaitOffer(_) | State::Receiving(_),
@@ -346,7 +352,10 @@ impl Receiver {
 
     /// Accepts whatever the peer is going to offer: after [`authenticated`](Self::authenticated), and without a code
     /// after [`welcome`](Self::welcome). That it does not wait for the offer spares a round trip.
-    pub fn accept(&mut self, session: SessionId) {
+    ///
+    /// Where it `resumes`, it says of each file whose size is known and not 0 what it has of it: [`held`](Self::held),
+    /// [`partial`](Self::partial) or [`missing`](Self::missing), unless the file has an outcome at once.
+    pub fn accept(&mut self, session: SessionId, resumes: bool) {
         if !matches!(self.state, State::AwaitAccept) {
             return;
         }
@@ -361,8 +370,27 @@ impl Receiver {
             session,
             window,
             lanes,
+            resumes,
         });
         self.state = State::AwaitOffer(window);
+    }
+
+    /// A file is there whole from an earlier session. It is settled besides, with [`stored`](Self::stored).
+    pub fn held(&mut self, number: EntryNumber, content: Content) {
+        self.resumed = self.resumed.saturating_add(content.size);
+        self.held.push((number, content.hash));
+    }
+
+    /// What `tree` holds of a file is there from an earlier session: at most [`MAX_HELD`] subtrees.
+    pub fn partial(&mut self, number: EntryNumber, tree: &ContentTree) {
+        self.resumed = self.resumed.saturating_add(tree.covered());
+        let subtrees = tree.subtrees().collect();
+        self.control.send(&Message::Partial { number, subtrees });
+    }
+
+    /// Nothing is there of a file.
+    pub fn missing(&mut self, number: EntryNumber) {
+        self.missing.push(number);
     }
 
     fn settle(&mut self, number: EntryNumber, outcome: Outcome) -> bool {
@@ -388,6 +416,7 @@ impl Receiver {
     /// The file that was there is kept.
     pub fn kept(&mut self, number: EntryNumber) {
         if self.settle(number, Outcome::Kept) {
+            self.flush_remains();
             self.control.send(&Message::Kept { number });
         }
         self.collect();
@@ -396,6 +425,7 @@ impl Receiver {
     /// An entry could not be stored.
     pub fn failed(&mut self, number: EntryNumber, failure: Failure) {
         if self.settle(number, Outcome::Failed(failure.clone())) {
+            self.flush_remains();
             self.control.send(&Message::Failed { number, failure });
         }
         self.collect();
@@ -430,6 +460,7 @@ impl Receiver {
             return None;
         };
         totals.failed = totals.failed.saturating_add(self.flawed);
+        totals.resumed = self.resumed;
         self.control.send(&Message::Receipt {
             root,
             totals,
@@ -464,19 +495,27 @@ impl Receiver {
     /// Appends the bytes to be written; `false` where there are none.
     #[must_use]
     pub fn poll_transmit(&mut self, out: &mut Vec<u8>) -> bool {
+        self.flush_remains();
         self.flush_settled();
         self.control.poll_transmit(out)
     }
 
-    fn flush_settled(&mut self) {
-        self.settled.sort_unstable();
-        let mut runs: Vec<(EntryNumber, u64)> = Vec::new();
-        for number in self.settled.drain(..) {
-            match runs.last_mut() {
-                Some((first, count)) if *first + *count == number => *count += 1,
-                _ => runs.push((number, 1)),
-            }
+    /// What is there of a file is told before its outcome.
+    fn flush_remains(&mut self) {
+        let held = std::mem::take(&mut self.held);
+        for files in held.chunks(MAX_HELD) {
+            let files = files.to_vec();
+            self.control.send(&Message::Held { files });
         }
+        let runs = into_runs(&mut self.missing);
+        for runs in runs.chunks(MAX_ITEMS / 2) {
+            let runs = runs.to_vec();
+            self.control.send(&Message::Missing { runs });
+        }
+    }
+
+    fn flush_settled(&mut self) {
+        let runs = into_runs(&mut self.settled);
         for runs in runs.chunks(MAX_ITEMS / 2) {
             self.control.send(&Message::Settled {
                 runs: runs.to_vec(),
@@ -491,91 +530,15 @@ impl Receiver {
     }
 }
 
-impl Receiving {
-    fn handle_message(
-        &mut self,
-        message: Message,
-        limits: &Limits,
-        events: &mut VecDeque<ReceiverEvent>,
-    ) -> Result<(), Violation> {
-        match message {
-            Message::Entries { first, entries } => {
-                if self.manifest != Manifest::Open || first != self.window.next() {
-                    return Err(Violation::Unexpected(
-                        "entries that do not follow the ones before",
-                    ));
-                }
-                for entry in entries {
-                    self.handle_entry(entry, limits, events)?;
-                }
-            }
-            Message::EntriesEnd { count } => {
-                if self.manifest != Manifest::Open || count != self.window.next() {
-                    return Err(Violation::Disagreement("the number of entries"));
-                }
-                self.manifest = Manifest::Ended;
-                events.push_back(ReceiverEvent::ManifestEnded);
-            }
-            Message::Revise {
-                number,
-                attempt,
-                size,
-                metadata,
-            } => {
-                if size.is_some_and(|size| size > limits.file_size) {
-                    return Err(Violation::Unexpected("a revision to a size over the limit"));
-                }
-                if self.window.revise(number, attempt, size, metadata)? {
-                    events.push_back(ReceiverEvent::Revised {
-                        number,
-                        attempt,
-                        size,
-                        metadata,
-                    });
-                }
-            }
-            Message::Withdraw { number, failure } => {
-                if number >= self.window.next() {
-                    return Err(Violation::Unexpected(
-                        "a withdrawal of an entry that was never listed",
-                    ));
-                }
-                // It may have an outcome already, which crossed the withdrawal on its way.
-                if self.window.is_unsettled(number) {
-                    self.window.settle(number, Outcome::Failed(failure))?;
-                    events.push_back(ReceiverEvent::Withdrawn { number });
-                }
-            }
-            _ => return Err(Violation::Unexpected("the receiver waited for entries")),
+/// Numbers as runs, ascending: the first of each, and how many.
+fn into_runs(numbers: &mut Vec<EntryNumber>) -> Vec<(EntryNumber, u64)> {
+    numbers.sort_unstable();
+    let mut runs: Vec<(EntryNumber, u64)> = Vec::new();
+    for number in numbers.drain(..) {
+        match runs.last_mut() {
+            Some((first, count)) if *first + *count == number => *count += 1,
+            _ => runs.push((number, 1)),
         }
-        Ok(())
     }
-
-    fn handle_entry(
-        &mut self,
-        entry: Entry,
-        limits: &Limits,
-        events: &mut VecDeque<ReceiverEvent>,
-    ) -> Result<(), Violation> {
-        let path = || entry.path.to_string();
-        self.order.check(&entry).map_err(|error| Violation::Order {
-            path: path(),
-            error,
-        })?;
-        if matches!(entry.kind, Kind::File { size: Some(size) } if size > limits.file_size) {
-            return Err(Violation::Entry {
-                path: path(),
-                rule: "larger than this receiver takes",
-            });
-        }
-        if self.window.next() >= limits.entries {
-            return Err(Violation::Entry {
-                path: path(),
-                rule: "more entries than this receiver takes",
-            });
-        }
-        let number = self.window.push(entry.clone())?;
-        events.push_back(ReceiverEvent::Entry { number, entry });
-        Ok(())
-    }
+    runs
 }

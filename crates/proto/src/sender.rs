@@ -1,21 +1,23 @@
 //! The sender's side of a session.
 
+mod event;
 mod sending;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub use self::event::SenderEvent;
 use self::sending::{Sending, Walk};
 use crate::control::{Control, Violation};
 use crate::entry::{Entry, EntryNumber, Kind, Metadata};
 use crate::extent::Hash;
 use crate::limits::Limits;
 use crate::message::{
-    AbortCode, Counters, Failure, MAX_ITEMS, Message, SessionId, Text, Times, Totals, WindowSize,
-    entry_length,
+    AbortCode, Counters, Failure, MAX_ITEMS, Message, SessionId, SourceId, Text, Times, Totals,
+    WindowSize, entry_length,
 };
 use crate::path::RelativePath;
-use crate::window::{Content, Finished, Outcome, Window};
+use crate::window::{Content, Outcome, Window};
 
 /// Bytes of entries that one message carries at most: small enough for every peer's limit, since the
 /// last entry may overshoot it.
@@ -34,6 +36,8 @@ pub struct SenderConfig {
     pub name: String,
     /// The directory beneath the destination to send into.
     pub subdirectory: Option<RelativePath>,
+    /// What it says of its sources.
+    pub source: Option<SourceId>,
 }
 
 /// The sender's side of a session. Does no IO and reads no clock.
@@ -85,10 +89,16 @@ struct Acceptance {
     session: SessionId,
     window: WindowSize,
     lanes: u16,
+    resumes: bool,
 }
 
 impl Acceptance {
-    fn check(session: SessionId, window: WindowSize, lanes: u16) -> Result<Self, Violation> {
+    fn check(
+        session: SessionId,
+        window: WindowSize,
+        lanes: u16,
+        resumes: bool,
+    ) -> Result<Self, Violation> {
         if lanes == 0 || window.entries == 0 || window.bytes == 0 {
             return Err(Violation::Unexpected(
                 "an acceptance without room for anything",
@@ -98,69 +108,9 @@ impl Acceptance {
             session,
             window,
             lanes,
+            resumes,
         })
     }
-}
-
-/// Something that a sender's caller has to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SenderEvent {
-    /// The peer answered. In a session with a code, answer with [`Sender::confirm`].
-    Welcomed {
-        /// The cipher suite it chose: one that was offered; 0 in an insecure session.
-        suite: u8,
-        /// Its PAKE share.
-        share: Option<[u8; 32]>,
-        /// Its name for itself.
-        name: Text,
-    },
-    /// The peer's tag came. Where it is right, answer with [`Sender::authenticated`].
-    Confirmed {
-        /// The tag.
-        tag: [u8; 64],
-    },
-    /// Entries may be offered, and lanes opened.
-    Accepted {
-        /// The session's name.
-        session: SessionId,
-        /// Lanes that may be opened, at least one.
-        lanes: u16,
-    },
-    /// An entry has an outcome before its content was sent: there is no use in sending it.
-    Unwanted(EntryNumber),
-    /// An entry is done with. In the manifest's order.
-    Finished(Finished),
-    /// A directory arrived, but its metadata could not be set there. It counts as failed, too.
-    Flawed {
-        /// The directory.
-        path: RelativePath,
-        /// Why.
-        failure: Failure,
-    },
-    /// How far the receiver is.
-    PeerProgress(Counters),
-    /// Everything offered is settled: answer with [`Sender::close`].
-    Drained,
-    /// The receipt came: the session is complete.
-    Receipt {
-        /// The manifest's root, on which both sides agree.
-        root: Hash,
-        /// What was stored.
-        totals: Totals,
-        /// Nanoseconds from authenticated to done, by the receiver's clock.
-        elapsed: u64,
-        /// This side's times, as they were told.
-        sender: Times,
-        /// The receiver's times.
-        receiver: Times,
-    },
-    /// The peer ended the session.
-    Aborted {
-        /// Why.
-        code: AbortCode,
-        /// Why, in the peer's words.
-        text: Text,
-    },
 }
 
 impl Sender {
@@ -234,9 +184,10 @@ impl Sender {
                     session,
                     window,
                     lanes,
+                    resumes,
                 },
             ) => {
-                *early = Some(Acceptance::check(session, window, lanes)?);
+                *early = Some(Acceptance::check(session, window, lanes, resumes)?);
             }
             (
                 State::AwaitAccept,
@@ -244,9 +195,10 @@ impl Sender {
                     session,
                     window,
                     lanes,
+                    resumes,
                 },
             ) => {
-                self.begin(&Acceptance::check(session, window, lanes)?);
+                self.begin(&Acceptance::check(session, window, lanes, resumes)?);
             }
             // The receiver counts seconds from its own confirmation, or without one from the offer.
             (
@@ -336,6 +288,7 @@ impl Sender {
             session,
             window,
             lanes,
+            resumes,
         } = acceptance;
         // A peer may allow more than this side wants to hold.
         let clamp = |own: usize, peer: u32| u32::try_from(own).unwrap_or(u32::MAX).min(peer);
@@ -345,6 +298,7 @@ impl Sender {
         };
         self.control.send(&Message::Offer {
             subdirectory: self.config.subdirectory.clone(),
+            source: self.config.source,
         });
         let (window, unsent) = (Window::new(window), (0, Vec::new()));
         self.state = State::Sending(Sending {
@@ -352,9 +306,13 @@ impl Sender {
             unsent,
             unsent_bytes: 0,
             walk: Walk::Running,
+            resumes,
         });
-        self.events
-            .push_back(SenderEvent::Accepted { session, lanes });
+        self.events.push_back(SenderEvent::Accepted {
+            session,
+            lanes,
+            resumes,
+        });
     }
 
     /// Sends this side's tag, which answers [`SenderEvent::Welcomed`].

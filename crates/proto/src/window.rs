@@ -164,6 +164,23 @@ impl Window {
         matches!(self.slot(number), Ok(Some(slot)) if slot.outcome.is_none())
     }
 
+    /// The size of a file as it was listed, where it has neither content nor an outcome yet.
+    pub(crate) fn awaited(&mut self, number: EntryNumber) -> Option<u64> {
+        match self.slot(number) {
+            Ok(Some(Slot {
+                entry:
+                    Entry {
+                        kind: Kind::File { size },
+                        ..
+                    },
+                attempt: 0,
+                content: None,
+                outcome: None,
+            })) => *size,
+            _ => None,
+        }
+    }
+
     /// Replaces what was said of a file. `Ok(false)` where it is settled, and the revision too late.
     pub(crate) fn revise(
         &mut self,

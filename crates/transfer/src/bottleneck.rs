@@ -234,7 +234,8 @@ fn ratio(part: Duration, whole: Duration) -> f64 {
 #[must_use]
 pub fn rate(receipt: &Receipt) -> u64 {
     let nanoseconds = receipt.elapsed.as_nanos().max(1);
-    let rate = u128::from(receipt.bytes) * 1_000_000_000 / nanoseconds;
+    let sent = receipt.bytes.saturating_sub(receipt.resumed);
+    let rate = u128::from(sent) * 1_000_000_000 / nanoseconds;
     u64::try_from(rate).unwrap_or(u64::MAX)
 }
 
@@ -300,6 +301,7 @@ mod tests {
             bytes: 3_000,
             kept: 0,
             failed: 0,
+            resumed: 0,
             root: [0; 32],
             elapsed: Duration::from_millis(1_500),
             lanes: 1,

@@ -110,6 +110,14 @@ pub enum Error {
     /// A file in a classic format did not arrive, or was not sent.
     #[error(transparent)]
     Classic(#[from] ClassicError),
+    /// A connection that broke could not be made again.
+    #[error("{broke}; the connection could not be made again: {last}")]
+    NotAgain {
+        /// What broke it.
+        broke: Box<Error>,
+        /// What ended the last try.
+        last: Box<Error>,
+    },
     /// Whatever it was, it came before the first entry.
     #[error(transparent)]
     Early(Box<Error>),
@@ -150,6 +158,7 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Early(error) => error.class(),
+            Self::NotAgain { last, .. } => last.class(),
             Self::Classic(error) => error.class(),
             Self::Name { .. }
             | Self::InsecureAddress(_)
@@ -192,8 +201,8 @@ impl Error {
             | Self::Destination { .. }
             | Self::CodeBurnt(_) => "nothing was received",
             _ => {
-                "files that were verified before are complete under their names at the destination; \
-                 of the others nothing is left there"
+                "files that were verified are complete under their names at the destination, and verified parts \
+                 of large ones are kept there: the same command again goes on from them"
             }
         }
     }
@@ -203,6 +212,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Early(error) => return error.hint(),
+            Self::NotAgain { last, .. } => return last.hint(),
             Self::Classic(error) => return error.hint().map(str::to_owned),
             Self::Resolve(error) => return Some(error.advice()),
             Self::Listen(error) => return Some(error.advice()),
@@ -238,6 +248,19 @@ impl Error {
         Some(hint.to_owned())
     }
 
+    /// Whether it may be over when the connection is made again.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Early(error) => error.may_pass(),
+            Self::Connect { .. } | Self::Resolve(_) | Self::Refused(Refusal::Busy) => true,
+            Self::Silent(_) | Self::NotReading | Self::Lost(_) => true,
+            Self::PeerAborted { code, .. } => {
+                matches!(code, AbortCode::Deadline | AbortCode::LaneLost)
+            }
+            _ => false,
+        }
+    }
+
     /// Says that nothing was transferred before it.
     pub(crate) fn early(self) -> Self {
         Self::Early(Box::new(self))
@@ -247,6 +270,7 @@ impl Error {
     pub(crate) fn abort_code(&self) -> AbortCode {
         match self {
             Self::Early(error) => error.abort_code(),
+            Self::NotAgain { last, .. } => last.abort_code(),
             Self::Interrupted => AbortCode::Interrupted,
             Self::Full(_) => AbortCode::StorageFull,
             Self::NotReading => AbortCode::Deadline,

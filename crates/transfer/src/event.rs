@@ -44,6 +44,25 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// The connection broke, and the sender connects again in a moment. The session then goes on where it was, and tells
+    /// of what was stored from the beginning.
+    Reconnecting {
+        /// What broke it, or kept it from being made again.
+        message: String,
+        /// Before the next try.
+        wait: Duration,
+        /// For so long there are further ones.
+        left: Duration,
+    },
+    /// The connection broke, and the receiver waits for the sender to come again, with the same code.
+    Waiting {
+        /// The sender's address.
+        peer: SocketAddr,
+        /// What broke it.
+        message: String,
+        /// How long it waits.
+        at_most: Duration,
+    },
     /// A session ended before its end, and the receiver goes on waiting for the next.
     SessionFailed {
         /// The sender's address.

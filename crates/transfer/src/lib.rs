@@ -14,6 +14,7 @@ mod bottleneck;
 mod cancel;
 mod error;
 mod handshake;
+mod partials;
 mod receiver;
 mod sender;
 mod stages;
@@ -25,7 +26,12 @@ pub use cancel::Cancel;
 pub use error::{Error, ErrorClass};
 pub use event::{CodeReason, Event, Observer, Progress};
 pub use options::{
-    Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source,
+    DEFAULT_RETRY_FOR, Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity,
+    Sessions, Source,
+};
+pub use partials::{
+    Partial, PartialEvent, PartialFate, PartialKind, PartialsError, PartialsSummary,
+    clean_partials, list_partials,
 };
 pub use receipt::{NetworkUse, Receipt, StageTimes};
 pub use receiver::receive;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use packhorse_endpoint::{CallObserver, Destination};
 use packhorse_proto::limits::Limits;
@@ -11,6 +12,9 @@ use packhorse_trust::Code;
 
 use crate::classic::ClassicLimits;
 use crate::stages::StageObserver;
+
+/// How long both sides try to go on after a connection broke, unless told otherwise.
+pub const DEFAULT_RETRY_FOR: Duration = Duration::from_secs(300);
 
 /// What to send, and where to.
 #[derive(Debug)]
@@ -23,6 +27,9 @@ pub struct SendOptions {
     pub security: SendSecurity,
     /// What is expected of a peer at most.
     pub limits: Limits,
+    /// How long to connect again after a connection broke; 0 ends with the first. What comes from standard input cannot
+    /// be sent again, and ends with the first in any case.
+    pub retry_for: Duration,
     /// Who is told of each write and read call on the transfer's sockets.
     pub calls: Option<Arc<dyn CallObserver>>,
     /// Who is told of each stage that content goes through.
@@ -74,6 +81,8 @@ pub struct ReceiveOptions {
     pub existing: Existing,
     /// What a peer may ask for at most.
     pub limits: Limits,
+    /// How long to wait for a sender whose connection broke; 0 gives it up at once.
+    pub retry_for: Duration,
     /// Takes files in the classic formats on the same port as well, from whoever reaches it, without
     /// encryption or authentication. `None`: they are refused.
     pub classic: Option<ClassicLimits>,

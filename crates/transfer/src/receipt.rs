@@ -21,6 +21,8 @@ pub struct Receipt {
     pub kept: u64,
     /// Entries that did not arrive.
     pub failed: u64,
+    /// Bytes that were there from an earlier session, and were not sent again.
+    pub resumed: u64,
     /// BLAKE3 root of the manifest of all that was stored.
     pub root: Hash,
     /// From authenticated to done, by the receiver's clock.
@@ -50,6 +52,7 @@ impl Receipt {
             bytes,
             kept,
             failed,
+            resumed,
         } = totals;
         let (sender, receiver) = (times.0.into(), times.1.into());
         Self {
@@ -59,6 +62,7 @@ impl Receipt {
             bytes,
             kept,
             failed,
+            resumed,
             root,
             elapsed,
             lanes,

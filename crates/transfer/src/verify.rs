@@ -8,7 +8,9 @@ use packhorse_proto::entry::{Entry, Kind, Mode, Timestamp};
 use packhorse_proto::extent::Hash;
 use packhorse_proto::manifest::ManifestRoot;
 use packhorse_proto::path::RelativePath;
-use packhorse_tree::{FileAt, Found, SourceError, Walk, WalkError, WalkProblem, WalkSource};
+use packhorse_tree::{
+    FileAt, Found, SourceError, SourceFile, Walk, WalkError, WalkProblem, WalkSource,
+};
 
 use crate::receipt::Receipt;
 use crate::receipt_file::{self, ReceiptFileError};
@@ -247,7 +249,10 @@ impl Comparison<'_> {
     }
 
     fn content(&mut self, file: &FileAt, expected: &Hash) -> Option<Differs> {
-        match hash_file(file, &mut self.buffer) {
+        let hashed = file
+            .open()
+            .and_then(|file| hash_file(&file, &mut self.buffer));
+        match hashed {
             Ok((hash, bytes)) => {
                 self.summary.bytes += bytes;
                 (hash != *expected).then_some(Differs::Content)
@@ -262,8 +267,8 @@ impl Comparison<'_> {
     }
 }
 
-fn hash_file(file: &FileAt, buffer: &mut [u8]) -> io::Result<(Hash, u64)> {
-    let file = file.open()?;
+/// The hash of what is in a file, and how many bytes that is.
+pub(crate) fn hash_file(file: &SourceFile, buffer: &mut [u8]) -> io::Result<(Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut offset = 0;
     loop {

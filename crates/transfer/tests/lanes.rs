@@ -67,6 +67,7 @@ fn receive_there(
     tell: mpsc::Sender<Told>,
 ) -> Receipt {
     let options = ReceiveOptions {
+        retry_for: Duration::ZERO,
         directory,
         listen: Some(SocketAddr::new(address, 0)),
         security: ReceiveSecurity::Given(Code::given(CODE).expect("a code")),
@@ -103,6 +104,7 @@ fn receive_there(
 
 fn send_to(to: SocketAddr, source: PathBuf, lanes: u16) {
     let options = SendOptions {
+        retry_for: Duration::ZERO,
         sources: vec![Source::Path(source)],
         to: Destination {
             host: to.ip().into(),

@@ -4,21 +4,31 @@
 //!   [`SourceFile`] reads one file of them and tells whether it changed meanwhile.
 //! - [`Directory`] is an open directory. Everything beneath it is reached by names that were checked
 //!   (`RelativePath`, `Name`), and never through a symbolic link, so no peer can lead out of it.
-//! - [`Temporary`] is an unfinished file. It gets its name in one step, after its metadata.
+//! - [`Temporary`] is an unfinished file. It gets its name in one step, after its metadata. A large one outlives its
+//!   process: [`Directory::resume_file`] finds it again.
+//! - [`Roll`] says which files of a session are complete, for one that goes on where it ended: [`Rolls`].
+//! - [`Leftover`] is what neither of them came back for.
 //!
 //! Only Linux is spoken here, and all of it through rustix: paths are never joined and opened as text.
 
 mod beneath;
 mod directory;
+mod leftover;
+mod lock;
 mod node;
+mod partial;
 mod place;
+mod roll;
 mod source;
 mod temporary;
 mod walk;
 
 pub use directory::Directory;
+pub use leftover::{Left, Leftover, OwnFile, Removal, Sighting, Unfinished};
 pub use node::NodeKind;
+pub use partial::{Remains, boot_id};
 pub use place::{Existing, Made, PlaceError, Placed};
+pub use roll::{Known, Roll, Rolls, is_own};
 pub use source::{Identity, SourceFile};
 pub use temporary::{Temporary, Turn};
 pub use walk::{FileAt, Found, SourceError, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};

@@ -64,7 +64,21 @@ pub(crate) fn metadata_of(stat: &Stat) -> Metadata {
     Metadata {
         mode: Mode::from_st_mode(stat.st_mode),
         modified: modified_of(stat),
+        change: Some(change_of(stat)),
     }
+}
+
+/// A change attribute: made of the inode's number and the time of its last change, which no program can set.
+fn change_of(stat: &Stat) -> u64 {
+    // SplitMix64's finalizer (Steele, Lea and Flood 2014), so that numbers and times that are close never add up to the same.
+    let mut number = stat.st_ino;
+    number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^= number >> 31;
+    let seconds = stat.st_ctime.cast_unsigned().wrapping_mul(1_000_000_000);
+    number
+        .wrapping_add(seconds)
+        .wrapping_add(stat.st_ctime_nsec)
 }
 
 /// When it was last modified. A filesystem that counts more than a second of nanoseconds is cut short.

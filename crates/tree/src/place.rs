@@ -109,12 +109,18 @@ fn temporary_name() -> rustix::io::Result<Vec<u8>> {
     let mut random = [0; 8];
     // The kernel gives as few bytes whole, once it has any.
     rustix::io::retry_on_intr(|| getrandom(&mut random, GetRandomFlags::empty()))?;
+    Ok(own_name(random, "part"))
+}
+
+/// A name that is this program's own: `.packhorse-<16 hexadecimal digits>.<kind>`.
+pub(crate) fn own_name(id: [u8; 8], kind: &str) -> Vec<u8> {
     let mut name = String::from(".packhorse-");
-    for byte in random {
+    for byte in id {
         write!(name, "{byte:02x}").expect("a String takes everything");
     }
-    name.push_str(".part");
-    Ok(name.into_bytes())
+    name.push('.');
+    name.push_str(kind);
+    name.into_bytes()
 }
 
 /// Gives what is finished under the name `temporary` its final `name`, or removes it.

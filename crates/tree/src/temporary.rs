@@ -6,26 +6,31 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::entry::{self, Metadata};
+use packhorse_proto::extent::{ContentTree, ExtentValue};
 use packhorse_proto::path::Name;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Mode, OFlags, fallocate, fstatvfs, linkat, openat};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatvfs, linkat, openat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::lock;
 use crate::node;
+use crate::partial::{self, Journal};
 use crate::place::{self, Existing, PlaceError, Placed};
 
 /// A file being written in the directory where it will stay.
 ///
 /// It has no name at all (`O_TMPFILE`), so a killed process leaves nothing; where the filesystem has no
-/// such files it is named `.packhorse-<16 hexadecimal digits>.part`, is for its owner alone (0600), and removed when
-/// dropped.
+/// such files it is named `.packhorse-<16 hexadecimal digits>.part`, is for its owner alone (0600), locked as long as
+/// it is open, and removed when dropped. One with a journal ([`Directory::begin_file`]) has such a name, too, and stays when it is dropped.
 #[derive(Debug)]
 pub struct Temporary {
     directory: Arc<Directory>,
     file: OwnedFd,
     /// Its temporary name, where it needs one.
     named: Option<Vec<u8>>,
+    /// Where it is to outlive this process.
+    journal: Option<Journal>,
     /// Held while writing: the kernel lets one thread write to a file at a time, and has the others burn their processor
     /// until it is their turn (an optimistic spin on the inode's lock; two threads took twice the time of one).
     writing: Mutex<()>,
@@ -39,6 +44,7 @@ impl Temporary {
                 directory,
                 file,
                 named: None,
+                journal: None,
                 writing: Mutex::default(),
             }),
             // The filesystem has no nameless files; EISDIR and ENOENT are what kernels say that do
@@ -49,17 +55,58 @@ impl Temporary {
     }
 
     fn create_named(directory: Arc<Directory>) -> io::Result<Self> {
-        let flags =
-            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
-        let (file, name) = place::under_temporary_name(|name| {
-            openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)
-        })?;
+        let (file, name) = lock::create_temporary(&directory)?;
         Ok(Self {
             directory,
             file,
             named: Some(name),
+            journal: None,
             writing: Mutex::default(),
         })
+    }
+
+    pub(crate) fn journaled(directory: Arc<Directory>, file: OwnedFd, journal: Journal) -> Self {
+        Self {
+            directory,
+            file,
+            named: None,
+            journal: Some(journal),
+            writing: Mutex::default(),
+        }
+    }
+
+    /// Notes in the journal, where there is one, that this extent was written and verified.
+    pub fn note(&self, extent: &ExtentValue) {
+        if let Some(journal) = &self.journal {
+            journal.note(extent);
+        }
+    }
+
+    /// Gives back what was reserved for what is not in `tree`, of a file that is left for another session. `false` for one
+    /// that goes when it is dropped.
+    pub fn release(&self, tree: &ContentTree, size: u64) -> bool {
+        let Some(journal) = &self.journal else {
+            return false;
+        };
+        let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let held = tree.subtrees().map(|held| (held.offset, held.length));
+        let mut start = 0;
+        for (held, length) in held.chain([(size, 0)]) {
+            if start < held {
+                // A filesystem that cannot is one that has reserved nothing.
+                let _ = fallocate(&self.file, mode, start, held - start);
+            }
+            start = held + length;
+        }
+        journal.touch();
+        true
+    }
+
+    /// Leaves nothing of it, where dropping would.
+    pub fn discard(&self) {
+        if let Some(journal) = &self.journal {
+            partial::discard(&self.directory, journal);
+        }
     }
 
     /// Reserves room for a file of `size` bytes, where the filesystem has it: writing costs a third less processor time.
@@ -90,7 +137,7 @@ impl Temporary {
     #[must_use]
     pub fn turn(&self) -> Turn<'_> {
         Turn {
-            file: &self.file,
+            temporary: self,
             _writing: self.writing.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
@@ -108,6 +155,11 @@ impl Temporary {
     ) -> Result<Placed, PlaceError> {
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
+        if let Some(journal) = self.journal.take() {
+            let placed = place::take_name(&self.directory, &journal.part, name, existing);
+            journal.remove(&self.directory);
+            return placed;
+        }
         match self.named.take() {
             Some(temporary) => place::take_name(&self.directory, &temporary, name, existing),
             None => self.link(name, existing),
@@ -123,6 +175,8 @@ impl Temporary {
             (Ok(()), _) => Ok(Placed::Stored),
             (Err(Errno::EXIST), Existing::Keep) => Ok(Placed::Kept),
             (Err(Errno::EXIST), Existing::Replace) => {
+                // It has a temporary name for a moment, and is not one that was left.
+                lock::keep(&self.file);
                 let link = |temporary: &[u8]| link_descriptor(&self.file, directory, temporary);
                 let ((), temporary) = place::under_temporary_name(link)
                     .map_err(|error| PlaceError::io(name, error))?;
@@ -136,7 +190,7 @@ impl Temporary {
 /// A thread's turn to write to a file: the others wait until it is dropped.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    file: &'a OwnedFd,
+    temporary: &'a Temporary,
     _writing: MutexGuard<'a, ()>,
 }
 
@@ -147,7 +201,7 @@ impl Turn<'_> {
     /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
     pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
-            match rustix::io::pwrite(self.file, bytes, offset) {
+            match rustix::io::pwrite(&self.temporary.file, bytes, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     bytes = &bytes[written..];
@@ -156,6 +210,9 @@ impl Turn<'_> {
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
+        }
+        if let Some(journal) = &self.temporary.journal {
+            journal.touch_soon();
         }
         Ok(())
     }
@@ -207,6 +264,7 @@ mod tests {
     use tempfile::tempdir;
 
     use super::*;
+    use crate::leftover::{Left, OwnFile, Removal, Sighting};
     use crate::node::NodeKind;
 
     fn named(root: &Path) -> Temporary {
@@ -220,6 +278,7 @@ mod tests {
         let metadata = Metadata {
             mode: Mode::from_st_mode(0o640),
             modified: Timestamp::new(1, 2).unwrap(),
+            change: None,
         };
         file.commit(Name::parse(name.as_bytes()).unwrap(), metadata, existing)
     }
@@ -243,6 +302,31 @@ mod tests {
         let stat = fs::metadata(root.path().join(&names[0])).unwrap();
         assert_eq!(stat.mode() & 0o7777, 0o600);
         drop(file);
+        assert!(names_in(root.path()).is_empty());
+    }
+
+    #[test]
+    fn a_named_one_is_not_left_as_long_as_it_is_open() {
+        let root = tempdir().unwrap();
+        let file = named(root.path());
+        let directory = Directory::open_root(root.path()).unwrap();
+        let name = names_in(root.path()).remove(0);
+        let own = OwnFile::parse(Name::parse(name.as_bytes()).unwrap()).unwrap();
+        let look = || match directory.look_at_own(&own).unwrap() {
+            Sighting::Leftover(seen) => seen,
+            other => panic!("{other:?}"),
+        };
+        let seen = look();
+        assert_eq!((&seen.what, seen.in_use), (&Left::Orphan, true));
+        assert_eq!(directory.remove_own(&own, &seen).unwrap(), Removal::InUse);
+        assert_eq!(names_in(root.path()), [&name[..]]);
+        // As if its process had been killed.
+        let mut file = file;
+        file.named = None;
+        drop(file);
+        let seen = look();
+        assert!(!seen.in_use);
+        assert_eq!(directory.remove_own(&own, &seen).unwrap(), Removal::Removed);
         assert!(names_in(root.path()).is_empty());
     }
 

@@ -361,7 +361,11 @@ fn makes_when_read(directory: &Directory) -> bool {
 }
 
 fn found(path: RelativePath, kind: Kind, stat: &Stat) -> Found {
-    let metadata = node::metadata_of(stat);
+    let mut metadata = node::metadata_of(stat);
+    if !matches!(kind, Kind::File { .. }) {
+        // Of others there is nothing to go on with.
+        metadata.change = None;
+    }
     Found {
         entry: Entry {
             path,

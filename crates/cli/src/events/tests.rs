@@ -114,6 +114,7 @@ fn a_stored_entry_is_named_for_what_it_is() {
         metadata: Metadata {
             mode: Mode::from_st_mode(0o644),
             modified: Timestamp::new(-1, 0).unwrap(),
+            change: None,
         },
     };
     let stored = Event::Stored {
@@ -147,6 +148,7 @@ fn progress_done_failed_and_error() {
         bytes: 10,
         kept: 0,
         failed: 0,
+        resumed: 0,
         root: [0; 32],
         elapsed: Duration::from_secs(1),
         lanes: 3,

@@ -1,12 +1,13 @@
 //! How the bodies of messages are read: each value is held against its bounds where it is read.
 
 use super::{
-    AbortCode, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_ITEMS, MAX_SUITES,
-    Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
+    AbortCode, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_HELD, MAX_ITEMS,
+    MAX_SUITES, Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
 };
 use crate::cbor::{CborError, Reader};
 use crate::entry::{Entry, Kind, LinkTarget, MAX_FILE_SIZE, Metadata, Mode, Timestamp};
 use crate::escape::Escaped;
+use crate::extent::Subtree;
 use crate::path::{MAX_PATH, PathError, RelativePath};
 
 type Result<T> = std::result::Result<T, MessageError>;
@@ -30,7 +31,9 @@ pub(super) fn decode(kind: u8, bytes: &[u8]) -> Result<Option<Message>> {
         9 => decode_failure(r)
             .map(|(number, failure)| Message::Withdraw { number, failure })
             .map_err(damaged)?,
-        10 => decode_settled(r).map_err(damaged)?,
+        10 => Message::Settled {
+            runs: decode_runs(r).map_err(damaged)?,
+        },
         11 => Message::Kept {
             number: decode_number(r).map_err(damaged)?,
         },
@@ -46,6 +49,11 @@ pub(super) fn decode(kind: u8, bytes: &[u8]) -> Result<Option<Message>> {
             .map_err(damaged)?,
         17 => decode_abort(r).map_err(damaged)?,
         18 => decode_flawed(r)?,
+        19 => decode_held(r).map_err(damaged)?,
+        20 => decode_partial(r).map_err(damaged)?,
+        21 => Message::Missing {
+            runs: decode_runs(r).map_err(damaged)?,
+        },
         FIRST_OPTIONAL_TYPE.. => return Ok(None),
         _ => return Err(MessageError::UnknownType(kind)),
     };
@@ -145,16 +153,19 @@ fn decode_confirm(r: &mut Reader<'_>) -> Cbor<Message> {
 }
 
 fn decode_offer(r: &mut Reader<'_>) -> Result<Message> {
-    let mut path = None;
+    let (mut path, mut source) = (None, None);
     r.map(|r, key| {
-        if key == 0 {
-            path = Some(r.bytes(key, 0, MAX_PATH)?);
+        match key {
+            0 => path = Some(r.bytes(key, 0, MAX_PATH)?),
+            1 => source = Some(r.exactly(key)?),
+            _ => return Ok(false),
         }
-        Ok(key == 0)
+        Ok(true)
     })
     .map_err(|error| MessageError::Body(4, error))?;
     Ok(Message::Offer {
         subdirectory: path.map(decode_path).transpose()?,
+        source,
     })
 }
 
@@ -167,6 +178,7 @@ fn decode_path(bytes: &[u8]) -> Result<RelativePath> {
 
 fn decode_accept(r: &mut Reader<'_>) -> Cbor<Message> {
     let (mut session, mut entries, mut bytes, mut lanes) = (None, None, None, None);
+    let mut resumes = false;
     let u32_max = u64::from(u32::MAX);
     r.map(|r, key| {
         match key {
@@ -174,6 +186,7 @@ fn decode_accept(r: &mut Reader<'_>) -> Cbor<Message> {
             1 => entries = u32::try_from(r.uint_up_to(key, u32_max)?).ok(),
             2 => bytes = u32::try_from(r.uint_up_to(key, u32_max)?).ok(),
             3 => lanes = u16::try_from(r.uint_up_to(key, u16::MAX.into())?).ok(),
+            4 => resumes = r.uint_up_to(key, 1)? == 1,
             _ => return Ok(false),
         }
         Ok(true)
@@ -186,6 +199,7 @@ fn decode_accept(r: &mut Reader<'_>) -> Cbor<Message> {
         session: need(session, 0)?,
         window,
         lanes: need(lanes, 3)?,
+        resumes,
     })
 }
 
@@ -225,12 +239,13 @@ fn decode_entries(r: &mut Reader<'_>) -> Result<Message> {
     Ok(Message::Entries { first, entries })
 }
 
-/// What a reader of metadata has seen so far: keys 2 to 4.
+/// What a reader of metadata has seen so far: keys 2 to 4, and 7.
 #[derive(Default)]
 struct MetadataFields {
     mode: Option<u32>,
     seconds: Option<i64>,
     nanoseconds: Option<u32>,
+    change: Option<u64>,
 }
 
 impl MetadataFields {
@@ -240,6 +255,7 @@ impl MetadataFields {
             2 => self.mode = u32::try_from(r.uint_up_to(key, 0o7777)?).ok(),
             3 => self.seconds = Some(r.int()?),
             4 => self.nanoseconds = u32::try_from(r.uint_up_to(key, 999_999_999)?).ok(),
+            7 => self.change = Some(r.uint()?),
             _ => return Ok(false),
         }
         Ok(true)
@@ -251,6 +267,7 @@ impl MetadataFields {
         Ok(Metadata {
             mode,
             modified: need(modified, 4)?,
+            change: self.change,
         })
     }
 }
@@ -379,7 +396,8 @@ fn decode_flawed(r: &mut Reader<'_>) -> Result<Message> {
     })
 }
 
-fn decode_settled(r: &mut Reader<'_>) -> Cbor<Message> {
+/// Runs of numbers: ascending and apart.
+fn decode_runs(r: &mut Reader<'_>) -> Cbor<Vec<(u64, u64)>> {
     let mut runs = None;
     r.map(|r, key| {
         if key != 0 {
@@ -401,9 +419,63 @@ fn decode_settled(r: &mut Reader<'_>) -> Cbor<Message> {
         runs = Some(list);
         Ok(true)
     })?;
-    Ok(Message::Settled {
-        runs: need(runs, 0)?,
+    need(runs, 0)
+}
+
+fn decode_held(r: &mut Reader<'_>) -> Cbor<Message> {
+    let mut files = None;
+    r.map(|r, key| {
+        if key != 0 {
+            return Ok(false);
+        }
+        let count = decode_count(r, key, 2)?;
+        let mut list = Vec::new();
+        for _ in 0..count {
+            list.push((r.uint()?, r.exactly(key)?));
+        }
+        files = Some(list);
+        Ok(true)
+    })?;
+    Ok(Message::Held {
+        files: need(files, 0)?,
     })
+}
+
+fn decode_partial(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut number, mut subtrees) = (None, None);
+    r.map(|r, key| {
+        match key {
+            0 => number = Some(r.uint()?),
+            1 => {
+                let count = decode_count(r, key, 3)?;
+                let mut list = Vec::new();
+                for _ in 0..count {
+                    list.push(Subtree {
+                        offset: r.uint_up_to(key, MAX_FILE_SIZE)?,
+                        length: r.uint_up_to(key, MAX_FILE_SIZE)?,
+                        value: r.exactly(key)?,
+                    });
+                }
+                subtrees = Some(list);
+            }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    Ok(Message::Partial {
+        number: need(number, 0)?,
+        subtrees: need(subtrees, 1)?,
+    })
+}
+
+/// How many things a flat list holds that take `width` places each: 1 to [`MAX_HELD`].
+fn decode_count(r: &mut Reader<'_>, key: u64, width: u64) -> Cbor<u64> {
+    let places = r.array()?;
+    let count = places / width;
+    if !places.is_multiple_of(width) || count == 0 || count > MAX_HELD as u64 {
+        return Err(CborError::OutOfBounds(key));
+    }
+    Ok(count)
 }
 
 fn decode_progress(r: &mut Reader<'_>) -> Cbor<Message> {
@@ -467,7 +539,7 @@ fn decode_receipt(r: &mut Reader<'_>) -> Cbor<Message> {
         }
         Ok(true)
     })?;
-    let [files, directories, symlinks, bytes, kept, failed] = need(totals, 1)?;
+    let [files, directories, symlinks, bytes, kept, failed, resumed] = need(totals, 1)?;
     let totals = Totals {
         files,
         directories,
@@ -475,6 +547,7 @@ fn decode_receipt(r: &mut Reader<'_>) -> Cbor<Message> {
         bytes,
         kept,
         failed,
+        resumed,
     };
     let (root, elapsed) = (need(root, 0)?, need(elapsed, 2)?);
     Ok(Message::Receipt {

@@ -3,7 +3,7 @@
 use super::{Counters, Failure, Message, SessionId, TIMES_PROCESSOR, Times, Totals, WindowSize};
 use crate::cbor::Writer;
 use crate::entry::{Entry, Kind, Metadata};
-use crate::extent::Hash;
+use crate::extent::{Hash, Subtree};
 
 /// Appends the body of `message`.
 pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
@@ -27,19 +27,27 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::Confirm { tag } => {
             w.map(1).uint(0).bytes(tag);
         }
-        Message::Offer { subdirectory: None } | Message::Bye => {
+        Message::Bye => {
             w.map(0);
         }
         Message::Offer {
-            subdirectory: Some(path),
+            subdirectory,
+            source,
         } => {
-            w.map(1).uint(0).bytes(path.as_bytes());
+            w.map(u64::from(subdirectory.is_some()) + u64::from(source.is_some()));
+            if let Some(path) = subdirectory {
+                w.uint(0).bytes(path.as_bytes());
+            }
+            if let Some(source) = source {
+                w.uint(1).bytes(source);
+            }
         }
         Message::Accept {
             session,
             window,
             lanes,
-        } => encode_accept(w, session, *window, *lanes),
+            resumes,
+        } => encode_accept(w, session, *window, (*lanes, *resumes)),
         Message::Entries { first, entries } => {
             w.map(2)
                 .uint(0)
@@ -66,10 +74,28 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
             w.map(3).uint(0).bytes(path.as_bytes());
             encode_failure_fields(w, failure);
         }
-        Message::Settled { runs } => {
+        Message::Settled { runs } | Message::Missing { runs } => {
             w.map(1).uint(0).array(2 * runs.len() as u64);
             for (first, count) in runs {
                 w.uint(*first).uint(*count);
+            }
+        }
+        Message::Held { files } => {
+            w.map(1).uint(0).array(2 * files.len() as u64);
+            for (number, hash) in files {
+                w.uint(*number).bytes(hash);
+            }
+        }
+        Message::Partial { number, subtrees } => {
+            w.map(2).uint(0).uint(*number);
+            w.uint(1).array(3 * subtrees.len() as u64);
+            for Subtree {
+                offset,
+                length,
+                value,
+            } in subtrees
+            {
+                w.uint(*offset).uint(*length).bytes(value);
             }
         }
         Message::Progress(counters) => {
@@ -116,13 +142,21 @@ fn encode_introduction(w: &mut Writer<'_>, share: Option<&[u8; 32]>, name: &str)
     w.uint(2).text(name);
 }
 
-fn encode_accept(w: &mut Writer<'_>, session: &SessionId, window: WindowSize, lanes: u16) {
-    w.map(4).uint(0).bytes(session);
+fn encode_accept(
+    w: &mut Writer<'_>,
+    session: &SessionId,
+    window: WindowSize,
+    (lanes, resumes): (u16, bool),
+) {
+    w.map(4 + u64::from(resumes)).uint(0).bytes(session);
     w.uint(1)
         .uint(window.entries.into())
         .uint(2)
         .uint(window.bytes.into());
     w.uint(3).uint(lanes.into());
+    if resumes {
+        w.uint(4).uint(1);
+    }
 }
 
 fn encode_revision(
@@ -131,7 +165,7 @@ fn encode_revision(
     size: Option<u64>,
     metadata: &Metadata,
 ) {
-    w.map(5 + u64::from(size.is_some()))
+    w.map(5 + u64::from(size.is_some()) + u64::from(metadata.change.is_some()))
         .uint(0)
         .uint(number)
         .uint(1)
@@ -140,6 +174,7 @@ fn encode_revision(
     if let Some(size) = size {
         w.uint(5).uint(size);
     }
+    encode_change(w, metadata);
 }
 
 fn encode_receipt(
@@ -156,9 +191,12 @@ fn encode_receipt(
         bytes,
         kept,
         failed,
+        resumed,
     } = *totals;
     w.map(5).uint(0).bytes(root).uint(1);
-    encode_numbers(w, &[files, directories, symlinks, bytes, kept, failed]);
+    let numbers = [files, directories, symlinks, bytes, kept, failed, resumed];
+    // What is 0 may be left out.
+    encode_numbers(w, &numbers[..6 + usize::from(resumed > 0)]);
     w.uint(2).uint(elapsed).uint(3);
     encode_times(w, sender);
     w.uint(4);
@@ -195,13 +233,20 @@ fn encode_metadata(w: &mut Writer<'_>, metadata: &Metadata) {
     w.uint(4).uint(metadata.modified.nanoseconds().into());
 }
 
+/// Key 7 of an entry or a revision.
+fn encode_change(w: &mut Writer<'_>, metadata: &Metadata) {
+    if let Some(change) = metadata.change {
+        w.uint(7).uint(change);
+    }
+}
+
 fn encode_entry(w: &mut Writer<'_>, entry: &Entry) {
     let (kind, extra) = match &entry.kind {
         Kind::Directory => (1, 0),
         Kind::File { size } => (2, u64::from(size.is_some())),
         Kind::Symlink { .. } => (3, 1),
     };
-    w.map(5 + extra)
+    w.map(5 + extra + u64::from(entry.metadata.change.is_some()))
         .uint(0)
         .bytes(entry.path.as_bytes())
         .uint(1)
@@ -212,6 +257,7 @@ fn encode_entry(w: &mut Writer<'_>, entry: &Entry) {
         Kind::Symlink { target } => w.uint(6).bytes(target.as_bytes()),
         _ => w,
     };
+    encode_change(w, &entry.metadata);
 }
 
 fn encode_times(w: &mut Writer<'_>, times: &Times) {

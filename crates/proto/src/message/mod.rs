@@ -11,7 +11,7 @@ mod encode;
 use crate::cbor::CborError;
 use crate::entry::{Entry, EntryNumber, Metadata};
 use crate::escape::Escaped;
-use crate::extent::Hash;
+use crate::extent::{Hash, Subtree};
 use crate::path::{PathError, RelativePath};
 
 /// Bytes of a message's header.
@@ -26,8 +26,14 @@ pub const MAX_SUITES: usize = 16;
 /// Entries that a message may hold, and runs that a settlement may.
 pub const MAX_ITEMS: usize = 4096;
 
+/// Files that a message may say are held, and subtrees of one file: a message of them stays below 64 KiB.
+pub const MAX_HELD: usize = 1024;
+
 /// The bytes of a session's name, drawn at random by the receiver.
 pub type SessionId = [u8; 16];
+
+/// What a sender says of its sources, opaque to everybody else: the same for the same command again.
+pub type SourceId = [u8; 8];
 
 /// One message of the control connection. `S` is sent by the sender of the tree, `R` by its receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,12 +57,16 @@ pub enum Message {
     /// S, then R: proof that the code is known.
     Confirm { tag: [u8; 64] },
     /// S: what it wants to do, and beneath which directory.
-    Offer { subdirectory: Option<RelativePath> },
+    Offer {
+        subdirectory: Option<RelativePath>,
+        source: Option<SourceId>,
+    },
     /// R: it may, within these bounds.
     Accept {
         session: SessionId,
         window: WindowSize,
         lanes: u16,
+        resumes: bool,
     },
     /// S: the next entries of the manifest, the first of them with number `first`.
     Entries {
@@ -86,6 +96,15 @@ pub enum Message {
         number: EntryNumber,
         failure: Failure,
     },
+    /// R: these files are there whole, from an earlier session: their numbers and hashes.
+    Held { files: Vec<(EntryNumber, Hash)> },
+    /// R: of this file, these extents are there from an earlier session.
+    Partial {
+        number: EntryNumber,
+        subtrees: Vec<Subtree>,
+    },
+    /// R: of these files nothing is there.
+    Missing { runs: Vec<(EntryNumber, u64)> },
     /// R: a directory is there, with all that came into it, but its metadata could not be set.
     Flawed {
         path: RelativePath,
@@ -172,6 +191,8 @@ pub struct Totals {
     pub kept: u64,
     /// Entries that did not arrive, with those that never got into the manifest.
     pub failed: u64,
+    /// Bytes of content in the files stored that were there from an earlier session.
+    pub resumed: u64,
 }
 
 impl Totals {
@@ -398,6 +419,9 @@ impl Message {
             Self::Bye => 16,
             Self::Abort { .. } => 17,
             Self::Flawed { .. } => 18,
+            Self::Held { .. } => 19,
+            Self::Partial { .. } => 20,
+            Self::Missing { .. } => 21,
         }
     }
 

@@ -54,6 +54,7 @@ fn metadata() -> impl Strategy<Value = Metadata> {
     (0u32..0o1000, seconds, 0u32..1_000_000_000).prop_map(|(mode, seconds, nanoseconds)| Metadata {
         mode: Mode::from_st_mode(mode),
         modified: Timestamp::new(seconds, nanoseconds).unwrap(),
+        change: (seconds % 2 == 0).then_some(seconds.unsigned_abs()),
     })
 }
 
@@ -107,8 +108,8 @@ fn times() -> impl Strategy<Value = Times> {
 }
 
 fn totals() -> impl Strategy<Value = Totals> {
-    [(); 6].map(|()| number()).prop_map(|numbers| {
-        let [files, directories, symlinks, bytes, kept, failed] = numbers;
+    [(); 7].map(|()| number()).prop_map(|numbers| {
+        let [files, directories, symlinks, bytes, kept, failed, resumed] = numbers;
         Totals {
             files,
             directories,
@@ -116,6 +117,7 @@ fn totals() -> impl Strategy<Value = Totals> {
             bytes,
             kept,
             failed,
+            resumed,
         }
     })
 }
@@ -146,6 +148,14 @@ fn runs() -> impl Strategy<Value = Vec<(EntryNumber, u64)>> {
     })
 }
 
+fn subtree() -> impl Strategy<Value = Subtree> {
+    (0..1u64 << 63, 0..1u64 << 63, any::<[u8; 32]>()).prop_map(|(offset, length, value)| Subtree {
+        offset,
+        length,
+        value,
+    })
+}
+
 fn greeting() -> impl Strategy<Value = Message> {
     let share = || option::of(any::<[u8; 32]>());
     prop_oneof![
@@ -162,13 +172,19 @@ fn greeting() -> impl Strategy<Value = Message> {
             name
         }),
         any::<[u8; 64]>().prop_map(|tag| Message::Confirm { tag }),
-        option::of(path()).prop_map(|subdirectory| Message::Offer { subdirectory }),
-        (any::<[u8; 16]>(), any::<(u32, u32, u16)>()).prop_map(|(session, numbers)| {
-            let (entries, bytes, lanes) = numbers;
+        (option::of(path()), option::of(any::<[u8; 8]>())).prop_map(|(subdirectory, source)| {
+            Message::Offer {
+                subdirectory,
+                source,
+            }
+        }),
+        (any::<[u8; 16]>(), any::<(u32, u32, u16, bool)>()).prop_map(|(session, numbers)| {
+            let (entries, bytes, lanes, resumes) = numbers;
             Message::Accept {
                 session,
                 window: WindowSize { entries, bytes },
                 lanes,
+                resumes,
             }
         }),
     ]
@@ -192,6 +208,10 @@ fn manifest() -> impl Strategy<Value = Message> {
         number().prop_map(|number| Message::Kept { number }),
         (number(), failure()).prop_map(|(number, failure)| Message::Failed { number, failure }),
         (path(), failure()).prop_map(|(path, failure)| Message::Flawed { path, failure }),
+        vec((number(), any::<[u8; 32]>()), 1..30).prop_map(|files| Message::Held { files }),
+        (number(), vec(subtree(), 1..30))
+            .prop_map(|(number, subtrees)| Message::Partial { number, subtrees }),
+        runs().prop_map(|runs| Message::Missing { runs }),
     ]
 }
 

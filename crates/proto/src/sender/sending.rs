@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use super::SenderEvent;
 use crate::control::Violation;
 use crate::entry::{Entry, EntryNumber};
+use crate::extent::ContentTree;
 use crate::message::Message;
-use crate::window::{Outcome, Window};
+use crate::window::{Content, Outcome, Window};
 
 /// The manifest while it goes out and its outcomes come in.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Sending {
     pub(super) unsent: (EntryNumber, Vec<Entry>),
     pub(super) unsent_bytes: usize,
     pub(super) walk: Walk,
+    /// Whether the receiver says of each file what it has of it.
+    pub(super) resumes: bool,
 }
 
 /// How far the offering is.
@@ -47,6 +50,43 @@ impl Sending {
             Message::Kept { number } => self.settle_early(number, Outcome::Kept, events)?,
             Message::Failed { number, failure } => {
                 self.settle_early(number, Outcome::Failed(failure), events)?;
+            }
+            message if self.resumes => return self.handle_remains(message, events),
+            _ => return Err(Violation::Unexpected("the sender waited for outcomes")),
+        }
+        Ok(())
+    }
+
+    /// What the receiver has of files from an earlier session.
+    fn handle_remains(
+        &mut self,
+        message: Message,
+        events: &mut VecDeque<SenderEvent>,
+    ) -> Result<(), Violation> {
+        let unexpected = Violation::Unexpected("remains of a file that does not wait for them");
+        match message {
+            Message::Held { files } => {
+                for (number, hash) in files {
+                    let size = self.window.awaited(number).ok_or(unexpected.clone())?;
+                    self.window.content(number, Content { size, hash })?;
+                    events.push_back(SenderEvent::Held { number, size });
+                }
+            }
+            Message::Partial { number, subtrees } => {
+                let size = self.window.awaited(number).ok_or(unexpected)?;
+                let rule = "remains that do not fit their file";
+                let tree = ContentTree::from_subtrees(size, subtrees)
+                    .map_err(|_| Violation::Unexpected(rule))?;
+                events.push_back(SenderEvent::Partial { number, tree });
+            }
+            Message::Missing { runs } => {
+                for (first, count) in runs {
+                    let end = first.checked_add(count);
+                    if end.is_none_or(|end| end > self.window.next()) {
+                        return Err(unexpected);
+                    }
+                    events.push_back(SenderEvent::Missing { first, count });
+                }
             }
             _ => return Err(Violation::Unexpected("the sender waited for outcomes")),
         }

@@ -123,8 +123,11 @@ pub(crate) fn receiving(limits: Limits) -> Receiver {
     let mut receiver = Receiver::new(limits, Authentication::None, NOW);
     receiver.hear(&bytes(&hello())).unwrap();
     receiver.welcome(0, None, "stable");
-    receiver.accept(SESSION);
-    let offer = Message::Offer { subdirectory: None };
+    receiver.accept(SESSION, false);
+    let offer = Message::Offer {
+        subdirectory: None,
+        source: None,
+    };
     receiver.hear(&bytes(&offer)).unwrap();
     receiver.take();
     while receiver.poll_event().is_some() {}
@@ -138,6 +141,7 @@ pub(crate) fn sender_config() -> SenderConfig {
         share: None,
         name: "dray".to_owned(),
         subdirectory: None,
+        source: None,
     }
 }
 
@@ -154,6 +158,7 @@ pub(crate) fn accept(window: WindowSize, lanes: u16) -> Vec<u8> {
         session: SESSION,
         window,
         lanes,
+        resumes: false,
     })
 }
 

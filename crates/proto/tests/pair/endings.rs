@@ -43,7 +43,7 @@ fn rest_of_the_dialogue(mut sender: Sender, mut receiver: Receiver) {
         [],
         "nothing is offered before it is accepted"
     );
-    receiver.accept(SESSION);
+    receiver.accept(SESSION, false);
     let window = WindowSize {
         entries: 4096,
         bytes: 2 << 20,
@@ -53,9 +53,13 @@ fn rest_of_the_dialogue(mut sender: Sender, mut receiver: Receiver) {
         session,
         window,
         lanes,
+        resumes: false,
     };
     assert_eq!(carry(&mut receiver, &mut sender), [accept]);
-    let offer = Message::Offer { subdirectory: None };
+    let offer = Message::Offer {
+        subdirectory: None,
+        source: None,
+    };
     assert_eq!(carry(&mut sender, &mut receiver), [offer]);
 
     let tree = vec![entry("a", Kind::Directory), file("a/b", Some(3))];

@@ -1,6 +1,7 @@
 //! Bytes of an attacker: no panic, and no memory that grows with what it sends.
 
 use packhorse_proto::entry::Metadata;
+use packhorse_proto::extent::{EXTENT_SIZE, Subtree};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::message::{
     AbortCode, Counters, Failure, FailureClass, Message, Text, Times, Totals, WindowSize,
@@ -32,6 +33,7 @@ fn recorded(dice: &mut Dice) -> [Vec<u8>; 2] {
         },
         authentication: *dice.pick(&[Authentication::Code, Authentication::None]),
         tree: random_tree(dice, 12),
+        resumes: dice.percent(50),
         ..Setup::default()
     });
     pair.play(dice);
@@ -59,7 +61,7 @@ fn mutate(bytes: &mut Vec<u8>, dice: &mut Dice) {
 
 /// Feeds a receiver with a driver around it; whatever comes, it answers or refuses.
 fn feed_receiver(bytes: &[u8], authentication: Authentication, dice: &mut Dice) {
-    let mut side = ReceivingSide::new(limits(), authentication);
+    let mut side = ReceivingSide::new(limits(), authentication, dice.percent(50));
     for piece in bytes.chunks(dice.within(1..200)) {
         let refused = side
             .machine
@@ -134,7 +136,7 @@ fn any_message(dice: &mut Dice) -> Message {
     let failure = Failure::new(FailureClass::from_code(dice.bytes(1)[0]), "x");
     let (size, metadata): (_, Metadata) = (*dice.pick(&SIZES), metadata(dice));
     let (root, times) = ([0; 32], Times::default());
-    match dice.within(0..16) {
+    match dice.within(0..19) {
         0 => Message::Entries {
             first: dice.within(0..9) as u64,
             entries: random_tree(dice, 4),
@@ -173,6 +175,20 @@ fn any_message(dice: &mut Dice) -> Message {
             path: crate::tree::path(b"x"),
             failure,
         },
+        15 => Message::Held {
+            files: vec![(number, [7; 32])],
+        },
+        16 => Message::Partial {
+            number,
+            subtrees: vec![Subtree {
+                offset: *dice.pick(&[0, EXTENT_SIZE, 4 * EXTENT_SIZE, u64::MAX]),
+                length: *dice.pick(&[0, 5, EXTENT_SIZE, 2 * EXTENT_SIZE, u64::MAX]),
+                value: [7; 32],
+            }],
+        },
+        17 => Message::Missing {
+            runs: vec![(number, *dice.pick(&[1, 2, 5, u64::MAX]))],
+        },
         _ => Message::Bye,
     }
 }
@@ -186,12 +202,16 @@ fn messages_in_any_order_never_panic() {
     play_seeds(4000, |dice| {
         let session = [0; 16];
         let mut to_receiver = bytes(&crate::by_hand::hello());
-        to_receiver.extend(bytes(&Message::Offer { subdirectory: None }));
+        to_receiver.extend(bytes(&Message::Offer {
+            subdirectory: None,
+            source: None,
+        }));
         let mut to_sender = crate::by_hand::welcome(0, None);
         to_sender.extend(bytes(&Message::Accept {
             session,
             window,
             lanes: u16::MAX,
+            resumes: dice.percent(50),
         }));
         for _ in 0..30 {
             let message = bytes(&any_message(dice));

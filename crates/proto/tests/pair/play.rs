@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     pub(crate) unlisted: u64,
     pub(crate) lanes: usize,
     pub(crate) grain: usize,
+    /// Whether the receiver has something of an earlier session.
+    pub(crate) resumes: bool,
 }
 
 impl Default for Setup {
@@ -47,6 +49,7 @@ impl Default for Setup {
             unlisted: 0,
             lanes: 1,
             grain: 10_000,
+            resumes: false,
         }
     }
 }
@@ -60,11 +63,12 @@ impl Pair {
             share: coded.then_some([9; 32]),
             name: "dray".to_owned(),
             subdirectory: None,
+            source: None,
         };
         Self {
             now: Duration::ZERO,
             sender: SendingSide::new(config, setup.tree, setup.unlisted),
-            receiver: ReceivingSide::new(setup.limits, setup.authentication),
+            receiver: ReceivingSide::new(setup.limits, setup.authentication, setup.resumes),
             to_receiver: Link::default(),
             to_sender: Link::default(),
             lanes: vec![Lane::new(); setup.lanes],

@@ -281,7 +281,10 @@ fn what_comes_too_early() {
     let new = |authentication| Receiver::new(Limits::default(), authentication, NOW);
     let unexpected = "something that does not belong here: the receiver did not wait for it";
     let confirm = bytes(&Message::Confirm { tag: [0; 64] });
-    let offer = bytes(&Message::Offer { subdirectory: None });
+    let offer = bytes(&Message::Offer {
+        subdirectory: None,
+        source: None,
+    });
     for message in [entries(0, &[file("a", None)]), offer, confirm, end(0)] {
         assert_eq!(refusal(new(Authentication::None), &[message]), unexpected);
     }
@@ -294,7 +297,10 @@ fn what_comes_too_early() {
     let mut receiver = new(Authentication::Code);
     receiver.hear(&bytes(&shared)).unwrap();
     receiver.welcome(1, Some([2; 32]), "stable");
-    let offer = bytes(&Message::Offer { subdirectory: None });
+    let offer = bytes(&Message::Offer {
+        subdirectory: None,
+        source: None,
+    });
     assert_eq!(refusal(receiver, &[offer]), unexpected);
 }
 

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use packhorse_proto::entry::{Entry, EntryNumber, Kind};
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentValue};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::message::{AbortCode, Counters, ENTRY_OVERHEAD, Failure, FailureClass, Text};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Authentication, Handover, Receiver, ReceiverEvent};
+use packhorse_proto::record::Attempt;
 use packhorse_proto::sender::has_content;
 use packhorse_proto::window::{Content, Finished, Outcome};
 
 use crate::dice::Dice;
 use crate::link::{Carried, Lane};
-use crate::sending_side::{RECEIVER_TAG, SENDER_TAG, TIMES};
+use crate::sending_side::{RECEIVER_TAG, SENDER_TAG, TIMES, content_of, size_of};
 
 pub(crate) const SESSION: [u8; 16] = [0x1d; 16];
 
@@ -37,6 +39,9 @@ pub(crate) struct ReceivingSide {
     pub(crate) machine: Receiver,
     limits: Limits,
     due: Option<Due>,
+    /// Whether it has something of an earlier session.
+    resumes: bool,
+    pub(crate) resumed: u64,
     listed: u64,
     unsettled: BTreeMap<EntryNumber, Unsettled>,
     pub(crate) flawed: Vec<RelativePath>,
@@ -49,11 +54,13 @@ pub(crate) struct ReceivingSide {
 }
 
 impl ReceivingSide {
-    pub(crate) fn new(limits: Limits, authentication: Authentication) -> Self {
+    pub(crate) fn new(limits: Limits, authentication: Authentication, resumes: bool) -> Self {
         Self {
             machine: Receiver::new(limits.clone(), authentication, Duration::ZERO),
             limits,
             due: None,
+            resumes,
+            resumed: 0,
             listed: 0,
             unsettled: BTreeMap::new(),
             flawed: Vec::new(),
@@ -127,20 +134,46 @@ impl ReceivingSide {
         let bytes: usize = self.unsettled.values().map(|u| length(&u.entry)).sum();
         assert!(bytes < self.limits.window_bytes);
         self.listed += 1;
-        self.unsettled.insert(
-            number,
-            Unsettled {
-                entry,
-                attempt: 0,
-                arrived: None,
-            },
-        );
+        let mut unsettled = Unsettled {
+            entry,
+            attempt: 0,
+            arrived: None,
+        };
+        if self.resumes && size_of(&unsettled.entry) > 0 {
+            self.find(number, &mut unsettled);
+        }
+        self.unsettled.insert(number, unsettled);
+    }
+
+    /// Says what is there of a file: by its number, so that a session is the same whenever it is played.
+    fn find(&mut self, number: EntryNumber, unsettled: &mut Unsettled) {
+        let size = size_of(&unsettled.entry);
+        match number % 4 {
+            0 => {
+                let of = Attempt {
+                    entry: number,
+                    attempt: 0,
+                };
+                let content = content_of(of, size);
+                unsettled.arrived = Some(content);
+                self.resumed = self.resumed.saturating_add(size);
+                self.machine.held(number, content);
+            }
+            1 if size > 2 * EXTENT_SIZE => {
+                let mut tree = ContentTree::new();
+                let second = ExtentValue::known(EXTENT_SIZE, size, [7; 32]).unwrap();
+                tree.insert(&second).unwrap();
+                self.resumed = self.resumed.saturating_add(tree.covered());
+                self.machine.partial(number, &tree);
+            }
+            _ => self.machine.missing(number),
+        }
     }
 
     /// One step of storage.
     pub(crate) fn act(&mut self, dice: &mut Dice) {
         match self.due.filter(|_| dice.percent(10)) {
-            Some(Due::Accept) => self.machine.accept(SESSION),
+            Some(Due::Accept) => self.machine.accept(SESSION, self.resumes),
             Some(Due::Receipt) => {
                 self.flaw_directories(dice);
                 self.handover = self.machine.receipt(9, TIMES);

@@ -49,6 +49,10 @@ pub(crate) struct SendingSide {
     unlisted: u64,
     tree: VecDeque<Entry>,
     unsent: BTreeMap<EntryNumber, Unsent>,
+    /// Files of which the receiver has not said what it has; `None` where it says nothing of any.
+    waiting: Option<BTreeMap<EntryNumber, Entry>>,
+    /// Bytes that it said it has.
+    pub(crate) resumed: u64,
     pub(crate) finished: Vec<Finished>,
     pub(crate) withdrawn: Vec<EntryNumber>,
     pub(crate) flawed: Vec<RelativePath>,
@@ -65,6 +69,8 @@ impl SendingSide {
             unlisted,
             tree: tree.into(),
             unsent: BTreeMap::new(),
+            waiting: None,
+            resumed: 0,
             finished: Vec::new(),
             withdrawn: Vec::new(),
             flawed: Vec::new(),
@@ -89,9 +95,30 @@ impl SendingSide {
                         self.machine.abort(AbortCode::WrongCode, "");
                     }
                 }
-                SenderEvent::Accepted { .. } => self.walk = Walk::Running,
+                SenderEvent::Accepted { resumes, .. } => {
+                    self.walk = Walk::Running;
+                    self.waiting = resumes.then(BTreeMap::new);
+                }
+                SenderEvent::Held { number, size } => {
+                    self.resumed = self.resumed.saturating_add(size);
+                    self.waiting().remove(&number);
+                }
+                SenderEvent::Partial { number, tree } => {
+                    self.resumed = self.resumed.saturating_add(tree.covered());
+                    self.send_waiting(number);
+                }
+                SenderEvent::Missing { first, count } => {
+                    let numbers = self.waiting().range(first..first + count);
+                    let numbers: Vec<EntryNumber> = numbers.map(|(&number, _)| number).collect();
+                    numbers
+                        .into_iter()
+                        .for_each(|number| self.send_waiting(number));
+                }
                 SenderEvent::Unwanted(number) => {
                     self.unsent.remove(&number);
+                    if let Some(waiting) = &mut self.waiting {
+                        waiting.remove(&number);
+                    }
                 }
                 SenderEvent::Finished(finished) => self.finished.push(finished),
                 SenderEvent::Flawed { path, .. } => self.flawed.push(path),
@@ -107,6 +134,19 @@ impl SendingSide {
                 }
                 SenderEvent::Aborted { code, text } => self.aborted = Some((code, text)),
             }
+        }
+    }
+
+    fn waiting(&mut self) -> &mut BTreeMap<EntryNumber, Entry> {
+        self.waiting
+            .as_mut()
+            .expect("the receiver says what it has")
+    }
+
+    fn send_waiting(&mut self, number: EntryNumber) {
+        // A hostile peer says it twice.
+        if let Some(entry) = self.waiting().remove(&number) {
+            self.unsent.insert(number, Unsent { entry, attempt: 0 });
         }
     }
 
@@ -139,14 +179,24 @@ impl SendingSide {
         };
         if let Some(number) = self.machine.offer(entry.clone()) {
             let entry = self.tree.pop_front().unwrap();
-            if has_content(&entry) {
-                self.unsent.insert(number, Unsent { entry, attempt: 0 });
+            match &mut self.waiting {
+                Some(waiting) if size_of(&entry) > 0 => {
+                    waiting.insert(number, entry);
+                }
+                _ if has_content(&entry) => {
+                    self.unsent.insert(number, Unsent { entry, attempt: 0 });
+                }
+                _ => {}
             }
         }
     }
 
     fn all_sent(&mut self) {
-        if self.walk == Walk::Ended {
+        let waits = self
+            .waiting
+            .as_ref()
+            .is_some_and(|waiting| !waiting.is_empty());
+        if self.walk == Walk::Ended && !waits {
             self.walk = Walk::AllSent;
             // An error ends the session, and a session that should go well then does not.
             let _ = self.machine.all_content_sent();
@@ -196,8 +246,16 @@ impl SendingSide {
     }
 }
 
+/// Bytes of a file as it was listed.
+pub(crate) fn size_of(entry: &Entry) -> u64 {
+    match entry.kind {
+        Kind::File { size } => size.unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// What an attempt's content is pretended to be.
-fn content_of(of: Attempt, size: u64) -> Content {
+pub(crate) fn content_of(of: Attempt, size: u64) -> Content {
     let hash = match size {
         0 => empty_hash(),
         _ => *blake3::hash(format!("{of:?}").as_bytes()).as_bytes(),

@@ -32,13 +32,15 @@ fn random_setup(dice: &mut Dice, most_entries: usize) -> Setup {
         unlisted: dice.within(0..3) as u64,
         lanes: dice.within(1..5),
         grain: *dice.pick(&[3, 50, 1000, 100_000]),
+        resumes: dice.percent(50),
     }
 }
 
 /// What the totals have to be, counted from what each entry became.
-fn count(finished: &[Finished], failed: u64) -> Totals {
+fn count(finished: &[Finished], failed: u64, resumed: u64) -> Totals {
     let mut totals = Totals {
         failed,
+        resumed,
         ..Totals::default()
     };
     for entry in finished {
@@ -93,7 +95,12 @@ fn check(pair: &Pair, entries: usize, unlisted: u64) {
     );
     assert_eq!(handover.root, root(&pair.receiver.finished));
     let failed = unlisted + pair.receiver.flawed.len() as u64;
-    assert_eq!(handover.totals, count(&pair.receiver.finished, failed));
+    let resumed = pair.receiver.resumed;
+    assert_eq!(
+        handover.totals,
+        count(&pair.receiver.finished, failed, resumed)
+    );
+    assert!(pair.sender.resumed <= resumed);
     assert_eq!(pair.sender.flawed, pair.receiver.flawed);
     assert_eq!(pair.sender.aborted, None);
     assert_eq!(pair.receiver.aborted, None);

@@ -47,6 +47,7 @@ pub(crate) fn metadata(dice: &mut Dice) -> Metadata {
     Metadata {
         mode: Mode::from_st_mode(*dice.pick(&[0, 0o644, 0o755, 0o777])),
         modified: Timestamp::new(seconds, nanoseconds).unwrap(),
+        change: None,
     }
 }
 
@@ -103,6 +104,7 @@ pub(crate) fn entry(name: &str, kind: Kind) -> Entry {
         metadata: Metadata {
             mode: Mode::from_st_mode(0o644),
             modified: Timestamp::new(1_700_000_000, 5).unwrap(),
+            change: None,
         },
     }
 }

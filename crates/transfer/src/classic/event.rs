@@ -98,6 +98,7 @@ pub(super) fn metadata_of_now() -> Metadata {
     Metadata {
         mode: Mode::from_st_mode(0o666 & !umask()),
         modified: modified.expect("a duration has less than a second of nanoseconds"),
+        change: None,
     }
 }
 

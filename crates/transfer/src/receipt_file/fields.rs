@@ -98,6 +98,7 @@ impl<'a> EntryFields<'a> {
         let metadata = Metadata {
             mode: parse_mode(&self.mode).ok_or(FieldError::Mode)?,
             modified: parse_timestamp(&self.modified).ok_or(FieldError::Modified)?,
+            change: None,
         };
         let mut content = None;
         let kind = match self.kind {

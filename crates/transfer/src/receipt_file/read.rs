@@ -128,6 +128,7 @@ enum Field {
     Bytes,
     Kept,
     Failed,
+    ResumedBytes,
     Root,
     ElapsedSeconds,
     Lanes,
@@ -149,6 +150,7 @@ struct Found {
     bytes: Option<u64>,
     kept: Option<u64>,
     failed: Option<u64>,
+    resumed: Option<u64>,
     root: Option<String>,
     elapsed: Option<f64>,
     lanes: Option<u16>,
@@ -196,6 +198,7 @@ impl Document<'_> {
             Field::Bytes => once("bytes", &mut found.bytes, map.next_value()?),
             Field::Kept => once("kept", &mut found.kept, map.next_value()?),
             Field::Failed => once("failed", &mut found.failed, map.next_value()?),
+            Field::ResumedBytes => once("resumed_bytes", &mut found.resumed, map.next_value()?),
             Field::Root => once("root", &mut found.root, map.next_value()?),
             Field::ElapsedSeconds => once("elapsed_seconds", &mut found.elapsed, map.next_value()?),
             Field::Lanes => once("lanes", &mut found.lanes, map.next_value()?),
@@ -257,7 +260,8 @@ impl Found {
             root: parse_hex(&root)
                 .ok_or_else(|| E::custom("'root' is not 64 lower-case hexadecimal digits"))?,
             elapsed: duration(elapsed).ok_or_else(time)?,
-            // Receipts of before there were several have none.
+            // Older receipts have none of these two.
+            resumed: self.resumed.unwrap_or(0),
             lanes: self.lanes.unwrap_or(0),
             network: None,
             sender: sender.check().ok_or_else(time)?,

@@ -17,6 +17,7 @@ fn entry(path: &[u8], kind: Kind, seconds: i64, nanoseconds: u32) -> Entry {
         metadata: Metadata {
             mode: Mode::from_st_mode(0o640),
             modified: Timestamp::new(seconds, nanoseconds).unwrap(),
+            change: None,
         },
     }
 }
@@ -52,6 +53,7 @@ fn receipt() -> Receipt {
         failed: 4,
         root: [0x5c; 32],
         elapsed: Duration::new(12, 345_678_901),
+        resumed: 0,
         lanes: 3,
         network: None,
         sender: times(1),

@@ -11,9 +11,11 @@ use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentError, ExtentValue
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::record::Attempt;
+use packhorse_proto::remains::Version;
 use packhorse_proto::window::Content;
 use packhorse_tree::{Existing, Placed, Temporary};
 
+use super::keeper::Keeper;
 use super::parent::Parent;
 use super::report::{Report, Reports};
 use super::trouble::{self, Trouble};
@@ -28,6 +30,7 @@ pub(crate) struct Inbox {
     pub(crate) existing: Existing,
     pub(crate) stages: Stages,
     pub(crate) bytes: AtomicU64,
+    pub(crate) keeper: Keeper,
     open_files: AtomicUsize,
     max_open_files: usize,
     /// How long a lane waits for the manifest.
@@ -54,6 +57,7 @@ pub(crate) enum Lookup {
 impl Inbox {
     pub(crate) fn new(
         existing: Existing,
+        keeper: Keeper,
         (max_open_files, patience): (usize, Duration),
         observer: Option<Arc<dyn StageObserver>>,
     ) -> Self {
@@ -64,6 +68,7 @@ impl Inbox {
             existing,
             stages: Stages::new(observer),
             bytes: AtomicU64::new(0),
+            keeper,
             open_files: AtomicUsize::new(0),
             max_open_files,
             patience,
@@ -114,24 +119,54 @@ impl Inbox {
     }
 
     fn drop_file(&self, file: Option<Arc<IncomingFile>>) {
-        if let Some(file) = file
-            && let Stored::Unfinished(_) = file.lock().close()
-        {
-            self.open_files.fetch_sub(1, Ordering::Relaxed);
+        if let Some(temporary) = file.and_then(|file| self.let_go(&file)) {
+            temporary.discard();
         }
     }
 
-    /// Wakes lanes that wait for entries that will never come, and drops what is unfinished.
-    pub(crate) fn end(&self) {
+    /// What there is of a file, which is over.
+    fn let_go(&self, file: &IncomingFile) -> Option<Arc<Temporary>> {
+        match file.lock().close() {
+            Stored::Unfinished(temporary) => {
+                self.open_files.fetch_sub(1, Ordering::Relaxed);
+                Some(temporary)
+            }
+            Stored::Nothing | Stored::Over => None,
+        }
+    }
+
+    /// Whether another file may be opened before its content comes: half of those that may be open at all.
+    pub(crate) fn has_room_for_remains(&self) -> bool {
+        self.open_files.load(Ordering::Relaxed) < self.max_open_files / 2
+    }
+
+    /// A file of which something is there: its content is what `tree` says, in `temporary`.
+    pub(crate) fn resume(&self, file: &IncomingFile, temporary: Temporary, tree: ContentTree) {
+        self.open_files.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(tree.covered(), Ordering::Relaxed);
+        let mut progress = file.lock();
+        progress.content = Stored::Unfinished(Arc::new(temporary));
+        progress.tree = tree;
+    }
+
+    /// Wakes lanes that wait for entries that will never come, and lets go of what is unfinished: of large files it stays,
+    /// to be found again. Answers of how many something stays.
+    pub(crate) fn end(&self) -> usize {
         let files = {
             let mut table = self.lock();
             table.over = true;
             std::mem::take(&mut table.files)
         };
         self.changed.notify_all();
-        files
-            .into_values()
-            .for_each(|file| self.drop_file(Some(file)));
+        let mut left = 0;
+        for file in files.into_values() {
+            if let Some(temporary) = self.let_go(&file) {
+                let progress = file.lock();
+                let stays = temporary.release(&progress.tree, progress.size.unwrap_or(0));
+                left += usize::from(stays);
+            }
+        }
+        left
     }
 
     /// Waits until the entry, and the attempt at it, is known.
@@ -230,6 +265,13 @@ impl IncomingFile {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn version(&self, size: u64) -> Version {
+        Version {
+            size,
+            metadata: self.metadata,
+        }
+    }
+
     pub(crate) fn size(&self) -> Option<u64> {
         self.lock().size
     }
@@ -247,12 +289,21 @@ impl IncomingFile {
             return Err(Trouble::Violation(Violation::Unexpected(rule)));
         }
         let of_io = |error| trouble::of_io(&self.path, &error);
-        let temporary = self.parent.directory().create_file(self.metadata.mode);
-        let temporary = temporary.map_err(of_io)?;
-        // Of smaller files the disk's room shows soon enough.
-        if let Some(size) = progress.size.filter(|&size| size > EXTENT_SIZE) {
-            temporary.reserve(size).map_err(of_io)?;
-        }
+        let parent = self.parent.directory();
+        // Of smaller files nothing is kept, and the disk's room shows soon enough.
+        let temporary = match progress.size.filter(|&size| size > EXTENT_SIZE) {
+            Some(size) => {
+                let version = self.version(size);
+                let begun = inbox.keeper.begin_file(parent, self.path.name(), version);
+                let temporary = begun.map_err(of_io)?;
+                if let Err(error) = temporary.reserve(size) {
+                    temporary.discard();
+                    return Err(of_io(error));
+                }
+                temporary
+            }
+            None => parent.create_file(self.metadata.mode).map_err(of_io)?,
+        };
         let temporary = Arc::new(temporary);
         inbox.open_files.fetch_add(1, Ordering::Relaxed);
         progress.content = Stored::Unfinished(Arc::clone(&temporary));
@@ -269,6 +320,9 @@ impl IncomingFile {
             Trouble::Violation(Violation::Unexpected("an extent that came before"))
         };
         progress.tree.insert(value).map_err(out_of_bounds)?;
+        if let Stored::Unfinished(temporary) = &progress.content {
+            temporary.note(value);
+        }
         self.finish_if_complete(progress, inbox)
     }
 
@@ -312,6 +366,9 @@ impl IncomingFile {
             Stored::Over => return Ok(()),
         };
         inbox.remove(self.number);
+        if placed == Placed::Stored {
+            inbox.keeper.add(&self.path, self.version(size), hash);
+        }
         inbox.report(match placed {
             Placed::Stored => Report::Stored(self.number, Some(Content { size, hash })),
             Placed::Kept => Report::Kept(self.number),

@@ -3,6 +3,7 @@
 mod door;
 mod greeting;
 mod inbox;
+mod keeper;
 mod lane;
 mod parent;
 mod placer;
@@ -17,6 +18,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::Mode;
@@ -26,7 +28,7 @@ use packhorse_tree::{Directory, Existing};
 use packhorse_trust::Code;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::door::Door;
 use self::reception::{Authenticated, News, Reception};
@@ -88,6 +90,7 @@ pub async fn receive(
         held: VecDeque::new(),
         existing: options.existing,
         sessions: options.sessions,
+        retry_for: options.retry_for,
         observer: Arc::new(Mutex::new(observer)),
         desk,
     };
@@ -133,10 +136,19 @@ struct Receiver {
     held: VecDeque<News>,
     existing: Existing,
     sessions: Sessions,
+    retry_for: Duration,
     /// Shared by the session that is served and what goes on beside it.
     observer: Arc<Mutex<Observer>>,
     /// Where outcomes of classic clients come in; `None` where they are refused.
     desk: Option<Desk>,
+}
+
+/// A session whose connection broke.
+struct Broken {
+    peer: SocketAddr,
+    error: Error,
+    /// How long its sender may come again.
+    until: Instant,
 }
 
 /// What was waited for.
@@ -157,22 +169,43 @@ impl Receiver {
         });
         let mut last = None;
         let mut reason = CodeReason::First;
+        let mut broken: Option<Broken> = None;
         loop {
-            self.show_code(reason)?;
-            let outcome = tokio::select! {
-                outcome = self.next_session() => outcome,
-                () = cancel.cancelled() => return self.cancelled(last),
-            };
-            let authenticated = match outcome? {
-                Next::Session(authenticated) => authenticated,
-                Next::File(outcome) => {
+            if broken.is_none() {
+                self.show_code(reason)?;
+            }
+            reason = CodeReason::NextSession;
+            let until = broken.as_ref().map(|broken| broken.until);
+            let (peer, outcome, may_come_again) = match self.next_until(until, cancel).await {
+                Ok(Some(Next::Session(authenticated))) => {
+                    broken = None;
+                    let peer = authenticated.peer;
+                    (peer, self.serve(authenticated, cancel).await, true)
+                }
+                Ok(Some(Next::File(outcome))) => {
                     self.finish_files(cancel).await;
                     return outcome.map(|()| None);
                 }
+                Ok(None) => match broken.take() {
+                    Some(broken) => (broken.peer, Err(broken.error), false),
+                    None => continue,
+                },
+                Err(error) if error.class() == ErrorClass::Interrupted => {
+                    return self.cancelled(last, broken.is_some());
+                }
+                Err(error) => return Err(error),
             };
-            let peer = authenticated.peer;
-            let outcome = self.serve(authenticated, cancel).await;
             match (outcome, self.sessions) {
+                (Err(error), _) if may_come_again && self.waits_after(&error) => {
+                    self.tell(&Event::Waiting {
+                        peer,
+                        message: error.to_string(),
+                        at_most: self.retry_for,
+                    });
+                    self.reception.use_code_again();
+                    let until = Instant::now() + self.retry_for;
+                    broken = Some(Broken { peer, error, until });
+                }
                 (outcome, Sessions::One) => {
                     self.finish_files(cancel).await;
                     return outcome.map(Some);
@@ -186,14 +219,32 @@ impl Receiver {
                     self.tell(&Event::SessionFailed { peer, message });
                 }
             }
-            reason = CodeReason::NextSession;
+        }
+    }
+
+    /// Whether the sender of a session that ended like this may come again, and is waited for.
+    fn waits_after(&self, error: &Error) -> bool {
+        !self.retry_for.is_zero() && error.may_pass()
+    }
+
+    /// The next session; `None` where there was none in time.
+    async fn next_until(
+        &mut self,
+        until: Option<Instant>,
+        cancel: &Cancel,
+    ) -> Result<Option<Next>, Error> {
+        tokio::select! {
+            outcome = self.next_session() => outcome.map(Some),
+            () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => Ok(None),
+            () = cancel.cancelled() => Err(Error::Interrupted),
         }
     }
 
     /// Being interrupted is how a receiver that goes on is ended; one that waited for its only session
     /// did not get it.
-    fn cancelled(&self, last: Option<Receipt>) -> Result<Option<Receipt>, Error> {
+    fn cancelled(&self, last: Option<Receipt>, broken: bool) -> Result<Option<Receipt>, Error> {
         match self.sessions {
+            Sessions::One if broken => Err(Error::Interrupted),
             Sessions::One => Err(Error::Interrupted.early()),
             Sessions::Many => Ok(last),
         }
@@ -388,6 +439,7 @@ mod tests {
             sessions: Sessions::One,
             existing: Existing::Replace,
             limits: Limits::default(),
+            retry_for: Duration::ZERO,
             classic: None,
             calls: None,
             stages: None,

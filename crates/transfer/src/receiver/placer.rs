@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 
@@ -9,10 +10,12 @@ use packhorse_proto::entry::{Entry, EntryNumber, Kind, Metadata};
 use packhorse_proto::extent::empty_hash;
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::record::Attempt;
+use packhorse_proto::remains::Version;
 use packhorse_proto::window::Content;
-use packhorse_tree::{Directory, Existing, Made, Placed};
+use packhorse_tree::{Directory, Existing, Made, Placed, is_own};
 
 use super::inbox::{Inbox, IncomingFile};
+use super::keeper::Found;
 use super::parent::{ListedDirectory, Parent};
 use super::report::Report;
 use super::trouble::{self, Trouble};
@@ -123,6 +126,15 @@ impl Placer {
                 return self.placed.push((number, None));
             }
         };
+        if is_own(entry.path.name().as_bytes()) {
+            if matches!(entry.kind, Kind::Directory) {
+                self.levels.push(Level::Failed);
+            }
+            let text = "packhorse keeps names like this one for what it has not finished";
+            let failure = Failure::new(FailureClass::Denied, text);
+            self.inbox.report(Report::Failed(number, failure));
+            return self.placed.push((number, None));
+        }
         let outcome = match &entry.kind {
             Kind::Directory => self.place_directory(number, &entry, parent),
             Kind::Symlink { target } => {
@@ -195,17 +207,64 @@ impl Placer {
         entry: &Entry,
         parent: Parent,
     ) -> Option<IncomingFile> {
+        let found = match size {
+            Some(size) if size > 0 && self.inbox.keeper.resumes() => {
+                let version = Version {
+                    size,
+                    metadata: entry.metadata,
+                };
+                self.find(entry, &parent, version)
+            }
+            _ => None,
+        };
+        if let Some((Found::Whole(hash), size)) = found {
+            self.inbox.bytes.fetch_add(size, Ordering::Relaxed);
+            let content = Content { size, hash };
+            self.inbox.report(Report::Held(of.entry, content));
+            return None;
+        }
         let keep = self.inbox.existing == Existing::Keep;
         if keep && parent.directory().holds(entry.path.name()) {
             self.inbox.report(Report::Kept(of.entry));
             return None;
         }
         let file = IncomingFile::new(of, entry.path.clone(), parent, size, entry.metadata);
+        match found {
+            Some((Found::Part(part), _)) => {
+                let (temporary, tree) = *part;
+                let told = match tree.covered() {
+                    0 => Report::Missing(of.entry),
+                    _ => Report::Partial(of.entry, tree.clone()),
+                };
+                self.inbox.resume(&file, temporary, tree);
+                self.inbox.report(told);
+            }
+            Some(_) => self.inbox.report(Report::Missing(of.entry)),
+            None => {}
+        }
         if size != Some(0) {
             return Some(file);
         }
         self.place_empty(&file);
         None
+    }
+
+    /// What is there of a file, from an earlier session, and the file's size.
+    fn find(&self, entry: &Entry, parent: &Parent, version: Version) -> Option<(Found, u64)> {
+        let inbox = &self.inbox;
+        let found = if inbox.has_room_for_remains() {
+            let directory = parent.directory();
+            let found = inbox
+                .keeper
+                .find(&entry.path, directory, version, inbox.existing);
+            if let Found::Whole(hash) = found {
+                inbox.keeper.add(&entry.path, version, hash);
+            }
+            found
+        } else {
+            Found::Nothing
+        };
+        Some((found, version.size))
     }
 
     fn place_empty(&self, file: &IncomingFile) {

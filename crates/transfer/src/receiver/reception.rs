@@ -33,6 +33,8 @@ pub(crate) struct Reception {
 
 struct State {
     code: Option<CurrentCode>,
+    /// The one that the last session was opened with.
+    used: Option<CurrentCode>,
     session: Option<ActiveSession>,
 }
 
@@ -130,6 +132,7 @@ impl Reception {
     ) -> Self {
         let state = Mutex::new(State {
             code: None,
+            used: None,
             session: None,
         });
         Self {
@@ -179,7 +182,7 @@ impl Reception {
         }
         if right() {
             // A code serves once: nobody else can prove it while this session is served.
-            state.code = None;
+            state.used = state.code.take();
             return Guess::Right;
         }
         current.wrong += 1;
@@ -209,11 +212,19 @@ impl Reception {
 
     /// Puts a code to use.
     pub(super) fn set_code(&self, code: Arc<Code>, generation: u64) {
-        self.lock().code = Some(CurrentCode {
+        let state = &mut *self.lock();
+        state.used = None;
+        state.code = Some(CurrentCode {
             code,
             generation,
             wrong: 0,
         });
+    }
+
+    /// The session broke: its code serves once more, with as many guesses as were left.
+    pub(super) fn use_code_again(&self) {
+        let state = &mut *self.lock();
+        state.code = state.used.take();
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::control::Violation;
 use packhorse_proto::entry::EntryNumber;
+use packhorse_proto::extent::ContentTree;
 use packhorse_proto::message::Failure;
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::window::Content;
@@ -62,6 +63,12 @@ impl Reports {
 pub(crate) enum Report {
     /// An entry is at its place; with its content where it is a file.
     Stored(EntryNumber, Option<Content>),
+    /// A file was there whole, from an earlier session.
+    Held(EntryNumber, Content),
+    /// Some of a file was there.
+    Partial(EntryNumber, ContentTree),
+    /// Nothing was there of a file.
+    Missing(EntryNumber),
     /// A directory is there; its metadata is set when all that comes into it is done.
     DirectoryMade(EntryNumber),
     /// A directory is finished.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
 use packhorse_proto::escape::Escaped;
-use packhorse_proto::message::{Counters, Failure};
+use packhorse_proto::message::{Counters, Failure, SourceId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
@@ -21,6 +21,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::inbox::Inbox;
+use super::keeper::Keeper;
 use super::lane::LaneIn;
 use super::placer::{self, Order};
 use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
@@ -108,6 +109,7 @@ pub(crate) async fn run(
     let limits = &setting.reception.limits;
     let inbox = Arc::new(Inbox::new(
         setting.existing,
+        Keeper::new(Arc::clone(&setting.destination)),
         (limits.open_files, limits.silence),
         setting.reception.stages.clone(),
     ));
@@ -188,7 +190,7 @@ impl Session {
     ) -> Result<Receipt, Error> {
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        self.proto.accept(id);
+        self.proto.accept(id, self.inbox.keeper.resumes());
         self.handle_plaintext()?;
         loop {
             while let Some(event) = self.proto.poll_event() {
@@ -223,6 +225,7 @@ impl Session {
                     self.tell_progress(observer);
                     // Whoever lets go of a directory last may be somebody who flushes nothing.
                     self.inbox.reports.flush();
+                    self.inbox.keeper.flush();
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
@@ -270,7 +273,10 @@ impl Session {
 
     fn handle_event(&mut self, event: ReceiverEvent, observer: &mut Observer) -> Result<(), Error> {
         match event {
-            ReceiverEvent::Offered { subdirectory } => self.begin(subdirectory, observer)?,
+            ReceiverEvent::Offered {
+                subdirectory,
+                source,
+            } => self.begin(subdirectory, source, observer)?,
             ReceiverEvent::Entry { number, entry } => {
                 if let Kind::File { size } = entry.kind {
                     self.listed.files_known += 1;
@@ -308,7 +314,11 @@ impl Session {
             }
             ReceiverEvent::PeerProgress(counters) => self.known = counters,
             ReceiverEvent::Complete => self.complete = true,
-            ReceiverEvent::Goodbye => self.said_goodbye = true,
+            ReceiverEvent::Goodbye => {
+                self.said_goodbye = true;
+                // It has the receipt, and will not ask for any of this again.
+                self.inbox.keeper.forget();
+            }
             ReceiverEvent::Aborted { code, text } => return Err(Error::PeerAborted { code, text }),
             ReceiverEvent::Hello { .. } | ReceiverEvent::Confirm { .. } => {}
         }
@@ -331,8 +341,10 @@ impl Session {
     fn begin(
         &mut self,
         subdirectory: Option<RelativePath>,
+        source: Option<SourceId>,
         observer: &mut Observer,
     ) -> Result<(), Error> {
+        self.inbox.keeper.offered(subdirectory.clone(), source);
         let destination = match &subdirectory {
             None => Arc::clone(&self.setting.destination),
             Some(path) => Arc::new(self.open_subdirectory(path)?),
@@ -394,6 +406,12 @@ impl Session {
     fn handle_report(&mut self, report: Report) -> Result<(), Error> {
         match report {
             Report::Stored(number, content) => self.proto.stored(number, content),
+            Report::Held(number, content) => {
+                self.proto.held(number, content);
+                self.proto.stored(number, Some(content));
+            }
+            Report::Partial(number, tree) => self.proto.partial(number, &tree),
+            Report::Missing(number) => self.proto.missing(number),
             Report::DirectoryMade(number) => {
                 self.unfinished_directories += 1;
                 self.proto.stored(number, None);
@@ -482,11 +500,12 @@ impl Session {
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
         self.orders = None;
-        self.inbox.end();
+        let left = self.inbox.end();
         for thread in self.threads {
-            // They hold unfinished files, which are gone when they are.
+            // They hold unfinished files.
             let _ = thread.join();
         }
+        self.inbox.keeper.end(left);
         if let Ok(receipt) = &outcome {
             observer(&Event::Done(Box::new(receipt.clone())));
         }

@@ -1,5 +1,6 @@
 //! The sender: one control task, a walking thread and lane threads.
 
+mod again;
 mod file;
 mod growth;
 mod lane;
@@ -9,6 +10,7 @@ mod queue;
 mod session;
 mod shared;
 mod stream;
+mod waiting;
 mod walker;
 
 use std::io;
@@ -21,20 +23,21 @@ use packhorse_endpoint::{self as endpoint, CallObserver, Destination, Observed};
 use packhorse_proto::path::RelativePath;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
+use self::again::Again;
 use self::session::Session;
 pub use self::walker::list;
 use crate::cancel::Cancel;
-use crate::error::Error;
-use crate::event::Observer;
+use crate::error::{Error, ErrorClass};
+use crate::event::{Event, Observer};
 use crate::handshake;
 use crate::options::{SendOptions, Source};
 use crate::receipt::Receipt;
 
 /// Sends the sources, and answers with the receipt when the receiver has verified everything.
 ///
-/// Entries that could not be sent or stored are told as [`Event::Failed`](crate::Event::Failed) and
+/// Entries that could not be sent or stored are told as [`Event::Failed`] and
 /// counted in the receipt; they do not end the transfer.
 ///
 /// # Errors
@@ -44,17 +47,71 @@ pub async fn send(
     mut observer: Observer,
     cancel: Cancel,
 ) -> Result<Receipt, Error> {
-    let sources = walker::open(&options.sources)?;
+    let mut sources = walker::open(&options.sources)?;
     packhorse_endpoint::raise_descriptor_limit();
+    let mut broken: Option<(Error, Again)> = None;
+    loop {
+        let outcome = run_session(&options, sources, &mut observer, &cancel).await;
+        let error = match outcome {
+            Ok(receipt) => return Ok(receipt),
+            Err(error) => error,
+        };
+        let had_session = !matches!(error, Error::Early(_));
+        let message = error.to_string();
+        let may_pass = error.may_pass() && can_be_sent_again(&options.sources);
+        let (broke, mut again, last) = match broken.take() {
+            Some((broke, again)) if !had_session => (broke, again, Some(error)),
+            None if !had_session => return Err(error),
+            // However often it breaks: what counts is the time since it last held.
+            _ => (error, Again::new(Instant::now(), options.retry_for), None),
+        };
+        let next = again.next(Instant::now()).filter(|_| may_pass);
+        let Some((wait, left)) = next else {
+            return Err(match last {
+                Some(last) if last.class() == ErrorClass::Interrupted => Error::Interrupted,
+                Some(last) => Error::NotAgain {
+                    broke: Box::new(broke),
+                    last: Box::new(last),
+                },
+                None => broke,
+            });
+        };
+        observer(&Event::Reconnecting {
+            message,
+            wait,
+            left,
+        });
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = cancel.cancelled() => return Err(Error::Interrupted),
+        }
+        broken = Some((broke, again));
+        sources = walker::open(&options.sources)?;
+    }
+}
+
+/// Whether what was sent can be had again: all but standard input.
+fn can_be_sent_again(sources: &[Source]) -> bool {
+    !sources
+        .iter()
+        .any(|source| matches!(source, Source::Stdin { .. }))
+}
+
+/// Connects, and sends all that the receiver does not have.
+async fn run_session(
+    options: &SendOptions,
+    sources: walker::Sources,
+    observer: &mut Observer,
+    cancel: &Cancel,
+) -> Result<Receipt, Error> {
     let subdirectory = subdirectory(&options.to)?;
-    let limits = options.limits.clone();
+    let patience = options.limits.authentication;
     let work = async {
-        let (stream, peer) =
-            connect(&options.to, limits.authentication, options.calls.as_ref()).await?;
+        let (stream, peer) = connect(&options.to, patience, options.calls.as_ref()).await?;
         let greeted = handshake::greet(stream, &options.security);
-        let introduction = match timeout(limits.authentication, greeted).await {
+        let introduction = match timeout(patience, greeted).await {
             Ok(introduction) => introduction?,
-            Err(_) => return Err(Error::Silent(limits.authentication)),
+            Err(_) => return Err(Error::Silent(patience)),
         };
         Ok((introduction, peer))
     };
@@ -64,7 +121,7 @@ pub async fn send(
     };
     let (introduction, peer) = introduced.map_err(Error::early)?;
     let mut session = Session::start(introduction, peer, options, subdirectory)?;
-    let outcome = session.run(sources, &mut observer, &cancel).await;
+    let outcome = session.run(sources, observer, cancel).await;
     session.end(outcome).await
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use packhorse_endpoint::{self as endpoint, TcpInfoReader};
 use packhorse_proto::entry::{EntryNumber, Metadata};
+use packhorse_proto::extent::ContentTree;
 use packhorse_proto::message::Failure;
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::window::Content;
@@ -24,6 +25,8 @@ pub(crate) struct FileJob {
     pub(crate) number: EntryNumber,
     pub(crate) path: RelativePath,
     pub(crate) at: FileAt,
+    /// What the receiver has of it, as it was listed.
+    pub(crate) held: Option<ContentTree>,
 }
 
 /// What a lane can do.

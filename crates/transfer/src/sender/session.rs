@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use packhorse_endpoint as endpoint;
-use packhorse_proto::entry::Kind;
+use packhorse_proto::entry::{EntryNumber, Kind};
 use packhorse_proto::message::{AbortCode, Counters, SessionId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use super::growth::{self, Bounds, Decision, Growth, Standing};
 use super::lanes::{Lanes, Proof};
 use super::outbox::{FileJob, LaneReport, Outbox, Task};
+use super::waiting::Waiting;
 use super::walker::{self, Batch, Item, Origin};
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -72,6 +73,10 @@ pub(super) struct Session {
     unlisted: u64,
     /// Whether entries may go.
     accepted: bool,
+    /// Files of which the receiver has not said yet what it has; `None` where it has nothing of any.
+    waiting: Option<Waiting>,
+    /// All entries are offered.
+    offered: bool,
     /// Why a lane broke; the control connection may yet say what is behind it.
     lane_failure: Option<(Error, Instant)>,
     receipt: Option<Receipt>,
@@ -82,7 +87,7 @@ impl Session {
     pub(super) fn start(
         introduction: Introduction,
         peer: SocketAddr,
-        options: SendOptions,
+        options: &SendOptions,
         subdirectory: Option<RelativePath>,
     ) -> Result<Self, Error> {
         let Introduction { wire, early } = introduction;
@@ -101,17 +106,18 @@ impl Session {
         };
         let limits_silence = options.limits.silence;
         let patience = options.limits.authentication;
-        let calls = options.calls;
+        let calls = options.calls.clone();
         let config = SenderConfig {
-            limits: options.limits,
+            limits: options.limits.clone(),
             suites,
             share,
             name,
             subdirectory,
+            source: Some(walker::source_id(&options.sources)),
         };
         let started = Instant::now();
         let (report_to, reports) = mpsc::unbounded_channel();
-        let outbox = Arc::new(Outbox::new(QUEUED_FILES, options.stages));
+        let outbox = Arc::new(Outbox::new(QUEUED_FILES, options.stages.clone()));
         let lanes = Lanes::new(peer, patience, calls, Arc::clone(&outbox), report_to)?;
         Ok(Self {
             wire,
@@ -137,6 +143,8 @@ impl Session {
             walked: false,
             unlisted: 0,
             accepted: false,
+            waiting: None,
+            offered: false,
             lane_failure: None,
             receipt: None,
             peer_progress: Counters::default(),
@@ -180,7 +188,8 @@ impl Session {
                 batch = walk.recv(), if offering && self.found.is_empty() && !self.walked => {
                     self.handle_batch(batch);
                 }
-                () = self.outbox.queue.half_empty(), if offering && !self.found.is_empty() => {}
+                () = self.outbox.queue.half_empty(),
+                    if offering && !self.found.is_empty() && self.waits_for_less() => {}
                 _ = ticks.tick() => {
                     if self.wire.is_stalled(self.limits_silence) {
                         return Err(Error::NotReading);
@@ -241,8 +250,7 @@ impl Session {
     fn offer_found(&mut self, observer: &mut Observer) {
         let mut jobs = Vec::new();
         let room = self.outbox.queue.room();
-        let mut ended = false;
-        while self.proto.can_offer() && jobs.len() < room {
+        while self.proto.can_offer() && jobs.len() < room && self.waits_for_less() {
             match self.found.pop_front() {
                 Some(Ok(item)) => jobs.extend(self.offer(item)),
                 Some(Err(WalkError { path, problem })) => {
@@ -253,26 +261,46 @@ impl Session {
                     });
                 }
                 None => {
-                    ended = self.walked;
+                    if self.walked {
+                        self.proto.end_of_entries();
+                        self.offered = true;
+                    }
                     break;
                 }
             }
         }
         self.outbox.queue.push(jobs);
-        if ended {
-            self.proto.end_of_entries();
+        if self.offered && self.waiting.as_ref().is_none_or(Waiting::is_empty) {
             self.outbox.queue.close();
         }
+    }
+
+    /// Whether one more file may wait for what the receiver says of it.
+    fn waits_for_less(&self) -> bool {
+        self.waiting.as_ref().is_none_or(Waiting::has_room)
     }
 
     /// Offers one, and answers what lanes have to do for it.
     fn offer(&mut self, item: Item) -> Option<Task> {
         let path = item.entry.path.clone();
         let number = self.proto.offer(item.entry)?;
-        Some(match item.content? {
-            Origin::File(at) => Task::File(FileJob { number, path, at }),
-            Origin::Stdin => Task::Stdin(number),
-        })
+        let at = match item.content? {
+            Origin::File(at) => at,
+            Origin::Stdin => return Some(Task::Stdin(number)),
+        };
+        let job = FileJob {
+            number,
+            path,
+            at,
+            held: None,
+        };
+        match &mut self.waiting {
+            Some(waiting) => {
+                waiting.add(job);
+                None
+            }
+            None => Some(Task::File(job)),
+        }
     }
 
     fn handle_report(&mut self, report: LaneReport) -> Result<(), Error> {
@@ -328,8 +356,13 @@ impl Session {
                 self.handle_welcome(share, observer)?;
             }
             SenderEvent::Confirmed { tag } => self.handle_confirmation(&tag, observer)?,
-            SenderEvent::Accepted { session, lanes } => {
+            SenderEvent::Accepted {
+                session,
+                lanes,
+                resumes,
+            } => {
                 self.accepted = true;
+                self.waiting = resumes.then(Waiting::default);
                 let first = proof(&mut self.keys, self.suite, session);
                 self.lanes.open_first(first).await?;
                 let now = Instant::now();
@@ -337,7 +370,28 @@ impl Session {
                 self.most_lanes = lanes;
                 self.growth = Some(Growth::new(self.bounds(lanes), now));
             }
-            SenderEvent::Unwanted(number) => self.outbox.add_unwanted(number),
+            SenderEvent::Held { number, size } => self.held(number, size),
+            SenderEvent::Partial { number, tree } => {
+                let waiting = self.waiting.as_mut();
+                if let Some(mut job) = waiting.and_then(|waiting| waiting.take(number)) {
+                    let covered = tree.covered();
+                    self.outbox.bytes.fetch_add(covered, Ordering::Relaxed);
+                    job.held = Some(tree);
+                    self.outbox.queue.share(Task::File(job));
+                }
+            }
+            SenderEvent::Missing { first, count } => {
+                let waiting = self.waiting.as_mut();
+                let jobs = waiting.map(|waiting| waiting.take_run(first, count));
+                let tasks = jobs.unwrap_or_default().into_iter().map(Task::File);
+                self.outbox.queue.push(tasks);
+            }
+            SenderEvent::Unwanted(number) => {
+                let waiting = self.waiting.as_mut();
+                if waiting.and_then(|waiting| waiting.take(number)).is_none() {
+                    self.outbox.add_unwanted(number);
+                }
+            }
             SenderEvent::Finished(finished) => {
                 self.outbox.forget(finished.number);
                 tell_finished(finished, observer);
@@ -371,6 +425,15 @@ impl Session {
             SenderEvent::Aborted { code, text } => return Err(Error::PeerAborted { code, text }),
         }
         Ok(())
+    }
+
+    /// The receiver has this file: nobody reads or sends it.
+    fn held(&mut self, number: EntryNumber, size: u64) {
+        let waiting = self.waiting.as_mut();
+        if waiting.and_then(|waiting| waiting.take(number)).is_some() {
+            self.outbox.bytes.fetch_add(size, Ordering::Relaxed);
+            self.outbox.one_file_done();
+        }
     }
 
     fn handle_welcome(

@@ -40,10 +40,13 @@ struct State {
 impl SharedFile {
     fn new(job: Arc<FileJob>, file: SourceFile, tries: Tries) -> Self {
         let of = tries.of(job.number);
+        // Of a file that has changed since it was listed, the receiver has nothing.
+        let held = job.held.as_ref().filter(|_| of.attempt == 0);
+        let tree = held.cloned().unwrap_or_default();
         let state = State {
-            next: 0,
+            next: tree.next_missing(0),
             lanes: 0,
-            tree: ContentTree::new(),
+            tree,
             sent: None,
             over: false,
         };
@@ -80,8 +83,9 @@ impl SharedFile {
             return None;
         }
         let start = state.next;
-        state.next = extent_end(start, Some(self.size()));
-        Some((start, state.next))
+        let end = extent_end(start, Some(self.size()));
+        state.next = state.tree.next_missing(end);
+        Some((start, end))
     }
 
     /// Notes an extent that was read. Where it was the last, the file has to be what it was when it was opened: the

@@ -5,11 +5,13 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use packhorse_proto::entry::{Entry, Kind, Metadata, Mode, Timestamp};
+use packhorse_proto::message::SourceId;
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::{FileAt, Found, Walk, WalkError, WalkSource};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::error::Error;
+use crate::handshake::host_name;
 use crate::options::Source;
 
 /// Finds in one hand-over at most, and how many hand-overs may wait.
@@ -78,6 +80,7 @@ fn stdin_entry(name: &RelativePath) -> Entry {
         // As a shell's redirection makes a file under the usual umask.
         mode: Mode::from_st_mode(0o644),
         modified: modified.unwrap_or_else(|| unreachable!("zero nanoseconds are always good")),
+        change: None,
     };
     Entry {
         path: name.clone(),
@@ -143,6 +146,32 @@ fn run(sources: Sources, batches: &Sender<Batch>) {
         }
     }
     let _ = batches.blocking_send(batch);
+}
+
+/// The same for the same sources again, on the same machine.
+pub(super) fn source_id(sources: &[Source]) -> SourceId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(host_name().as_bytes());
+    for source in sources {
+        let (path, name) = match source {
+            Source::Path(path) => (Some(path), None),
+            Source::Renamed { path, name } => (Some(path), Some(name)),
+            Source::Stdin { name } => (None, Some(name)),
+        };
+        for bytes in [
+            path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+                .map(|path| path.into_os_string().into_encoded_bytes()),
+            name.map(|name| name.as_bytes().to_vec()),
+        ] {
+            let bytes = bytes.unwrap_or_default();
+            hasher.update(&(bytes.len() as u64).to_be_bytes());
+            hasher.update(&bytes);
+        }
+    }
+    let mut id = SourceId::default();
+    let length = id.len();
+    id.copy_from_slice(&hasher.finalize().as_bytes()[..length]);
+    id
 }
 
 /// Lists what [`send`](crate::send) would send, in order, without connecting to anything.

@@ -72,7 +72,7 @@ fn receipt_for(root: &Path) -> Vec<u8> {
         let found = found.unwrap();
         let hash = found
             .file
-            .map(|file| hash_file(&file, &mut [0; 100]).unwrap().0);
+            .map(|file| hash_file(&file.open().unwrap(), &mut [0; 100]).unwrap().0);
         writer.entry(&found.entry, hash.as_ref()).unwrap();
         sums.add(&found.entry, hash.as_ref());
     }
@@ -83,6 +83,7 @@ fn receipt_for(root: &Path) -> Vec<u8> {
         bytes: sums.bytes,
         kept: 0,
         failed: 0,
+        resumed: 0,
         root: sums.root.finish(),
         elapsed: Duration::ZERO,
         lanes: 0,

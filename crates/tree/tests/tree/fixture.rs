@@ -27,6 +27,7 @@ pub(crate) fn metadata(mode: u32, seconds: i64, nanoseconds: u32) -> Metadata {
     Metadata {
         mode: Mode::from_st_mode(mode),
         modified: Timestamp::new(seconds, nanoseconds).unwrap(),
+        change: None,
     }
 }
 
@@ -85,7 +86,7 @@ pub(crate) fn line_of(entry: &Entry) -> Line {
         Kind::File { size } => ("f", size.unwrap().to_string(), &b""[..]),
         Kind::Symlink { target } => ("l", "-".to_owned(), target.as_bytes()),
     };
-    let Metadata { mode, modified } = entry.metadata;
+    let Metadata { mode, modified, .. } = entry.metadata;
     let time = format!("{}.{:09}", modified.seconds(), modified.nanoseconds());
     let mut about = format!("{letter} {:o} {size} {time} ", mode.bits()).into_bytes();
     about.extend_from_slice(target);

@@ -96,6 +96,24 @@ pub(crate) fn assert_rsync_has_nothing_to_do(source: &Path, arrived: &Path) {
     );
 }
 
+/// What a session left that the next one goes on from: parts of `large` files at most, and what is known of them.
+#[track_caller]
+pub(crate) fn assert_only_remains(destination: &Path, large: usize) {
+    let mut parts = 0;
+    for path in find(destination).keys() {
+        let mut names = path.split(|&b| b == b'/');
+        let Some(own) = names.find(|name| name.starts_with(b".packhorse")) else {
+            continue;
+        };
+        match names.next() {
+            None if own.ends_with(b".part") => parts += 1,
+            None => assert!(own == b".packhorse" || own.ends_with(b".journal")),
+            Some(roll) => assert!(roll.ends_with(b".stored") && names.next().is_none()),
+        }
+    }
+    assert!(parts <= large, "{parts}");
+}
+
 /// Names that a receiver uses for itself; none may be left.
 #[track_caller]
 pub(crate) fn assert_nothing_left_over(destination: &Path) {

@@ -5,6 +5,7 @@ pub(crate) mod classic;
 pub(crate) mod compare;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod surroundings;
 pub(crate) mod tree;

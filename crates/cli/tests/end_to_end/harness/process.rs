@@ -26,19 +26,39 @@ pub(crate) struct Packhorse {
     input: Vec<u8>,
 }
 
+/// Ends with the first connection that breaks.
+const IMPATIENT: [&str; 2] = ["--retry-for", "0"];
+
 impl Packhorse {
-    /// A receiver on a loopback port of the kernel's choice, which tells its events.
+    /// A receiver on a loopback port of the kernel's choice, which tells its events. It does not wait for anybody whose
+    /// connection broke.
     pub(crate) fn recv(destination: &Path) -> Self {
-        Self::verb("recv")
-            .arg(destination)
+        Self::verb("recv").args(IMPATIENT).receiving(destination)
+    }
+
+    /// One that waits.
+    pub(crate) fn patient_recv(destination: &Path) -> Self {
+        Self::verb("recv").receiving(destination)
+    }
+
+    fn receiving(self, destination: &Path) -> Self {
+        self.arg(destination)
             .args(["--listen", "127.0.0.1:0", "--events", "-"])
             .code(CODE)
     }
 
-    /// A sender, which tells its events.
+    /// A sender, which tells its events, and gives up when the connection breaks.
     pub(crate) fn send(sources: &[&Path], to: &str) -> Self {
-        Self::verb("send")
-            .args(["--events", "-"])
+        Self::verb("send").args(IMPATIENT).sending(sources, to)
+    }
+
+    /// One that connects again.
+    pub(crate) fn patient_send(sources: &[&Path], to: &str) -> Self {
+        Self::verb("send").sending(sources, to)
+    }
+
+    fn sending(self, sources: &[&Path], to: &str) -> Self {
+        self.args(["--events", "-"])
             .args(sources)
             .arg(to)
             .code(CODE)

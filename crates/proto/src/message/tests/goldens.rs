@@ -1,5 +1,7 @@
 //! One example of each message, as bytes. They stand in `docs/protocol.md` too.
 
+use crate::extent::{EXTENT_SIZE, Subtree};
+
 use super::*;
 
 fn one_of_each_kind() -> Vec<Entry> {
@@ -10,15 +12,18 @@ fn one_of_each_kind() -> Vec<Entry> {
         metadata: Metadata {
             mode: Mode::from_st_mode(mode),
             modified,
+            change: None,
         },
     };
     let target = LinkTarget::new(b"../b").unwrap();
-    vec![
+    let mut entries = vec![
         entry(b"a", 0o755, Kind::Directory),
         entry(b"a/l", 0o777, Kind::Symlink { target }),
         entry(b"a/s", 0o600, Kind::File { size: None }),
         entry(b"b", 0o644, Kind::File { size: Some(1700) }),
-    ]
+    ];
+    entries[3].metadata.change = Some(0x0123_4567_89ab_cdef);
+    entries
 }
 
 const TIMES: Times = Times {
@@ -56,8 +61,9 @@ fn greetings() -> Vec<(Message, &'static str)> {
         (
             Message::Offer {
                 subdirectory: Some(RelativePath::parse(b"in/box").unwrap()),
+                source: Some([1, 2, 3, 4, 5, 6, 7, 8]),
             },
-            "04000009a10046696e2f626f78",
+            "04000013a20046696e2f626f7801480102030405060708",
         ),
         (
             Message::Accept {
@@ -67,8 +73,9 @@ fn greetings() -> Vec<(Message, &'static str)> {
                     bytes: 2 << 20,
                 },
                 lanes: 16,
+                resumes: true,
             },
-            "0500001fa400504444444444444444444444444444444401191000021a002000000310",
+            "05000021a500504444444444444444444444444444444401191000021a0020000003100401",
         ),
     ]
 }
@@ -81,7 +88,7 @@ fn entries() -> Vec<(Message, &'static str)> {
                 first: 0,
                 entries: one_of_each_kind(),
             },
-            "0600005ba200000184a50041610101021901ed031a6553f1000405a60043612f6c0103021901ff031a6553f100040506442e2e2f62a50043612f73010202190180031a6553f1000405a60041620102021901a4031a6553f1000405051906a4",
+            "06000065a200000184a50041610101021901ed031a6553f1000405a60043612f6c0103021901ff031a6553f100040506442e2e2f62a50043612f73010202190180031a6553f1000405a70041620102021901a4031a6553f1000405051906a4071b0123456789abcdef",
         ),
         (Message::EntriesEnd { count: 4 }, "07000003a10004"),
         (
@@ -146,6 +153,7 @@ fn endings() -> Vec<(Message, &'static str)> {
                     bytes: 1701,
                     kept: 0,
                     failed: 2,
+                    resumed: 0,
                 },
                 elapsed: 250_000_000,
                 sender: TIMES,
@@ -175,9 +183,38 @@ fn flawed() -> (Message, &'static str) {
     )
 }
 
+fn remains() -> Vec<(Message, &'static str)> {
+    let subtree = Subtree {
+        offset: EXTENT_SIZE,
+        length: EXTENT_SIZE,
+        value: [0x88; 32],
+    };
+    vec![
+        (
+            Message::Held {
+                files: vec![(2, [0x77; 32])],
+            },
+            "13000026a100820258207777777777777777777777777777777777777777777777777777777777777777",
+        ),
+        (
+            Message::Partial {
+                number: 2,
+                subtrees: vec![subtree],
+            },
+            "14000031a2000201831a002000001a0020000058208888888888888888888888888888888888888888888888888888888888888888",
+        ),
+        (
+            Message::Missing {
+                runs: vec![(3, 2), (9, 1)],
+            },
+            "15000007a1008403020901",
+        ),
+    ]
+}
+
 /// Each message, and its bytes in hexadecimal with its header.
 pub(super) fn goldens() -> Vec<(Message, &'static str)> {
-    [greetings(), entries(), endings(), vec![flawed()]].concat()
+    [greetings(), entries(), endings(), vec![flawed()], remains()].concat()
 }
 
 fn hex(message: &Message) -> String {

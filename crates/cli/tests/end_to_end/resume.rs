@@ -1,0 +1,342 @@
+//! The same command again goes on where the one before ended.
+
+use std::fs;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::harness::compare::{assert_nothing_left_over, assert_only_remains, assert_same_tree};
+use crate::harness::proxy::Proxy;
+use crate::harness::random::Random;
+use crate::harness::surroundings::SmallDisk;
+use crate::harness::tree::many_small_files;
+use crate::harness::{Ended, Ground, Packhorse, Running, not_shown, transfer, transfer_whole};
+
+pub(crate) const MEBIBYTE: u64 = 1 << 20;
+
+/// What may have been on its way when somebody was killed, and is sent again: an extent on each lane, and the last files
+/// whose records were not written.
+const ON_ITS_WAY: u64 = 40 * MEBIBYTE;
+
+/// A large file of random bytes, and small ones before and behind it in the order of the manifest.
+pub(crate) fn make_tree(ground: &Ground, large: u64, small: usize) -> PathBuf {
+    let mut random = Random::seeded();
+    let large = usize::try_from(large).expect("it is in memory");
+    ground.source_file("tree/large.bin", random.bytes(large));
+    many_small_files(ground.source().join("tree/a"), small / 2);
+    many_small_files(ground.source().join("tree/z"), small / 2);
+    ground.source().join("tree")
+}
+
+/// Who is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Victim {
+    Sender,
+    Receiver,
+}
+
+/// A session that was ended by a signal, or came to its end before.
+pub(crate) struct Broken {
+    /// Bytes that the receiver said it had, those from before among them.
+    pub(crate) written: u64,
+    pub(crate) complete: bool,
+}
+
+/// Sends, lets so many bytes pass, and ends one side then.
+pub(crate) fn end_at(
+    source: &Path,
+    destination: &Path,
+    (victim, signal): (Victim, Signal),
+    bytes: u64,
+) -> Broken {
+    let mut receiver = Packhorse::recv(destination).start();
+    let proxy = Proxy::to(&receiver.address());
+    proxy.stop_after(bytes);
+    let sender = Packhorse::send(&[source], &proxy.address()).start();
+    wait_until_it_stands(&mut receiver, &proxy);
+    match victim {
+        Victim::Sender => sender.signal(signal),
+        Victim::Receiver => receiver.signal(signal),
+    }
+    // What one has to say to the other in the end gets through.
+    proxy.go_on();
+    sender.wait();
+    let receiver = receiver.wait();
+    let progress = receiver.events_named("progress");
+    let bytes = progress.iter().filter_map(|event| event["bytes"].as_u64());
+    Broken {
+        written: bytes.max().unwrap_or(0),
+        complete: !receiver.events_named("done").is_empty(),
+    }
+}
+
+/// Waits until a receiver has all that has passed; answers how many bytes of content it has.
+pub(crate) fn wait_until_it_stands(receiver: &mut Running, proxy: &Proxy) -> u64 {
+    let mut before = None;
+    loop {
+        let event = receiver.wait_for_any(&["progress", "done"]);
+        let bytes = event["bytes"].as_u64().expect("a number");
+        if event["event"] == "done" || (proxy.has_stopped() && before == Some(bytes)) {
+            return bytes;
+        }
+        before = Some(bytes);
+    }
+}
+
+fn resumed(ended: &Ended) -> u64 {
+    ended.done()["resumed_bytes"].as_u64().expect("a number")
+}
+
+/// The same command again: what arrives is whole, and what did not have to be sent is the answer.
+#[track_caller]
+pub(crate) fn complete(source: &Path, destination: &Path) -> u64 {
+    let (sender, receiver) = transfer_whole(source, destination);
+    assert_eq!(resumed(&sender), resumed(&receiver));
+    let name = source.file_name().expect("a name");
+    assert_same_tree(source, &destination.join(name));
+    assert_nothing_left_over(destination);
+    resumed(&receiver)
+}
+
+#[test]
+fn what_was_there_when_one_side_was_ended_is_not_sent_again() {
+    let large = 512 * MEBIBYTE;
+    let ground = Ground::new();
+    let source = make_tree(&ground, large, 600);
+    for (round, end) in [
+        (Victim::Receiver, Signal::KILL),
+        (Victim::Sender, Signal::KILL),
+        (Victim::Receiver, Signal::INT),
+        (Victim::Sender, Signal::TERM),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let destination = ground.beside().join(format!("round {round}"));
+        let broken = end_at(&source, &destination, end, large / 4);
+        assert!(!broken.complete, "too fast");
+        assert!(!destination.join("tree/large.bin").exists());
+        assert_only_remains(&destination, 1);
+        let resumed = complete(&source, &destination);
+        let sent_again = broken.written.saturating_sub(resumed);
+        assert!(sent_again <= ON_ITS_WAY, "{end:?}: {sent_again} bytes");
+    }
+}
+
+/// A seeded sequence of kills, until it is through.
+#[test]
+#[allow(
+    clippy::print_stdout,
+    reason = "a report: the runner shows it where it is asked to"
+)]
+fn kills_at_random_moments_lose_nothing() {
+    let mut random = Random::seeded();
+    let rounds =
+        std::env::var("PACKHORSE_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
+    let ground = Ground::new();
+    let source = make_tree(&ground, 96 * MEBIBYTE, 4000);
+    let mut destination = ground.destination();
+    let (mut had, mut kills, mut sent_again) = (0_u64, 0, 0);
+    while kills < rounds {
+        // Enough for both to have met.
+        let more = u64::try_from((1 << 20) + random.below(40 << 20)).expect("a u64");
+        let end = (
+            random.pick(&[Victim::Sender, Victim::Receiver]),
+            Signal::KILL,
+        );
+        let broken = end_at(&source, &destination, end, more);
+        if broken.complete {
+            assert_same_tree(&source, &destination.join("tree"));
+            (had, destination) = (0, ground.beside().join(format!("after {kills} kills")));
+            continue;
+        }
+        kills += 1;
+        assert_only_remains(&destination, 1);
+        let lost = had.saturating_sub(broken.written);
+        assert!(lost <= ON_ITS_WAY, "{lost} bytes less than before");
+        sent_again += lost;
+        had = broken.written;
+    }
+    let resumed = complete(&source, &destination);
+    let lost = had.saturating_sub(resumed);
+    assert!(lost <= ON_ITS_WAY, "{lost} bytes less than before");
+    println!(
+        "{kills} kills, {} bytes sent twice at least",
+        sent_again + lost
+    );
+}
+
+/// To what a file was changed meanwhile, its time is set back: only the change attribute tells.
+#[test]
+fn a_source_that_changed_starts_over_and_the_rest_goes_on() {
+    let large = 256 * MEBIBYTE;
+    let ground = Ground::new();
+    let source = make_tree(&ground, large, 600);
+    fs::copy(source.join("large.bin"), source.join("b.bin")).expect("a copy");
+    let destination = ground.destination();
+    let end = (Victim::Sender, Signal::KILL);
+    assert!(!end_at(&source, &destination, end, large + large / 2).complete);
+    let changed = source.join("large.bin");
+    let modified = fs::metadata(&changed).and_then(|metadata| metadata.modified());
+    let file = fs::File::options()
+        .write(true)
+        .open(&changed)
+        .expect("it is there");
+    file.write_at(b"something else", 5 * MEBIBYTE)
+        .expect("a write");
+    file.set_modified(modified.expect("a time"))
+        .expect("a time");
+    drop(file);
+    let resumed = complete(&source, &destination);
+    // Both were under way: of the one that did not change, half at least was there; of the other, nothing counts.
+    let expected = large / 2 - ON_ITS_WAY..large + 4 * MEBIBYTE;
+    assert!(expected.contains(&resumed), "{resumed}");
+}
+
+/// Whatever becomes of what lies there between two sessions, the tree arrives as it is.
+#[test]
+fn remains_that_were_damaged_between_sessions_do_no_harm() {
+    let large = 384 * MEBIBYTE;
+    let mut random = Random::seeded();
+    let ground = Ground::new();
+    let source = make_tree(&ground, large, 600);
+    for round in 0..6 {
+        let destination = ground.beside().join(format!("round {round}"));
+        let end = (Victim::Receiver, Signal::KILL);
+        assert!(!end_at(&source, &destination, end, large / 3).complete);
+        let listed = Command::new("find")
+            .arg(&destination)
+            .args(["-name", ".packhorse-*", "-o", "-name", "*.stored"])
+            .output()
+            .expect("find");
+        let listed = String::from_utf8(listed.stdout).expect("names are plain");
+        wait_until_it_is_later(&ground.beside().join("clock"));
+        for own in listed.lines() {
+            damage(Path::new(own), &mut random);
+        }
+        complete(&source, &destination);
+    }
+}
+
+/// What happens to a partial file within 20 ms of its writer's death is taken for the writer's own work.
+fn wait_until_it_is_later(clock: &Path) {
+    fs::write(clock, "").expect("a file");
+    let changed = || {
+        let stat = fs::metadata(clock).expect("a file");
+        (stat.ctime(), stat.ctime_nsec() / 30_000_000)
+    };
+    let before = changed();
+    while changed() == before {
+        fs::write(clock, "").expect("a file");
+    }
+}
+
+/// Cuts, overwrites, removes or replaces a file, or leaves it.
+fn damage(path: &Path, random: &mut Random) {
+    let length = fs::metadata(path).expect("it is there").len();
+    let place =
+        u64::try_from(random.below(usize::try_from(length.max(1)).expect("small"))).expect("small");
+    let file = fs::File::options()
+        .write(true)
+        .open(path)
+        .expect("it is there");
+    match random.below(5) {
+        0 => file.set_len(place).expect("it is cut"),
+        1 => file
+            .write_all_at(&random.bytes(64), place)
+            .expect("it is overwritten"),
+        2 => fs::remove_file(path).expect("it is removed"),
+        3 => {
+            fs::remove_file(path).expect("it is removed");
+            fs::write(path, random.bytes(10_000)).expect("it is replaced");
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_disk_that_was_full_and_has_room_again_is_gone_on_with() {
+    let ground = Ground::new();
+    let Some(_disk) = SmallDisk::mount(ground.destination(), "200m") else {
+        return not_shown(
+            "a_disk_that_was_full",
+            "mounting a small filesystem needs privileges",
+        );
+    };
+    let mut random = Random::seeded();
+    for name in ["a", "b", "c"] {
+        ground.source_file(&format!("tree/{name}.bin"), random.bytes(48 << 20));
+    }
+    let ballast = ground.destination().join("ballast");
+    fs::write(&ballast, vec![1; 90 << 20]).expect("room for it");
+    let source = ground.source().join("tree");
+    let (sender, receiver) = transfer(&[&source], &ground.destination());
+    sender.expect_code(5).expect_says("full");
+    receiver.expect_code(5).expect_says("full");
+    fs::remove_file(ballast).expect("it is there");
+    let resumed = complete(&source, &ground.destination());
+    assert!(resumed >= 40 << 20, "{resumed}");
+}
+
+/// Two receivers write into one directory, and both senders bring a file of the same name.
+#[test]
+fn two_sessions_at_once_into_one_directory_do_not_meet() {
+    let ground = Ground::new();
+    let source = make_tree(&ground, 128 * MEBIBYTE, 600);
+    let destination = ground.destination();
+    let mut one = Packhorse::recv(&destination).start();
+    let mut other = Packhorse::recv(&destination).start();
+    let senders = [&mut one, &mut other].map(|receiver| {
+        let address = receiver.address();
+        Packhorse::send(&[&source], &address).start()
+    });
+    for sender in senders {
+        sender.wait().expect_code(0);
+    }
+    for receiver in [one, other] {
+        receiver.wait().expect_code(0);
+    }
+    assert_same_tree(&source, &destination.join("tree"));
+    assert_nothing_left_over(&destination);
+}
+
+/// Another source leaves remains alone, and they wait for theirs.
+#[test]
+fn remains_of_another_source_are_left_alone() {
+    let large = 512 * MEBIBYTE;
+    let ground = Ground::new();
+    let source = make_tree(&ground, large, 600);
+    let destination = ground.destination();
+    let end = (Victim::Sender, Signal::KILL);
+    let broken = end_at(&source, &destination, end, large / 2);
+    assert!(!broken.complete);
+    let other = ground.source_file("other/file", "content");
+    let other = other.parent().expect("a directory");
+    let (sender, _) = transfer_whole(other, &destination);
+    assert_eq!(resumed(&sender), 0);
+    assert_only_remains(&destination, 1);
+    let resumed = complete(&source, &destination);
+    assert!(broken.written.saturating_sub(resumed) <= ON_ITS_WAY);
+}
+
+/// What a peer names like a file of this program would be believed by the next session.
+#[test]
+fn names_of_the_program_s_own_files_are_refused_by_name() {
+    let ground = Ground::new();
+    ground.source_file("tree/good", "content");
+    ground.source_file("tree/.packhorse/0123456789abcdef.stored", "a lie");
+    ground.source_file("tree/.packhorse-0123456789abcdef.part", "a lie");
+    ground.source_file("tree/.packhorse-0123456789abcdef.journal", "a lie");
+    let (sender, receiver) = transfer(&[&ground.source().join("tree")], &ground.destination());
+    sender
+        .expect_code(1)
+        .expect_says(".packhorse-0123456789abcdef.part");
+    receiver.expect_code(1);
+    assert_eq!(
+        fs::read(ground.destination().join("tree/good")).expect("it arrived"),
+        b"content"
+    );
+    assert_nothing_left_over(&ground.destination());
+}

@@ -1,0 +1,139 @@
+//! The roll of files that are complete: [`HEADER`] bytes, then a record for each file, in nearly the manifest's order: a
+//! file may stand before others that were listed before it, but not further than a window holds.
+
+use super::{BootId, Bytes, CHECK, Nonce, Version, check};
+use crate::extent::Hash;
+use crate::path::{MAX_PATH, RelativePath};
+
+/// Bytes of the header.
+pub const HEADER: usize = 8 + 16 + 16 + 8 + 8 + CHECK;
+
+/// Bytes before a record's body: its length and its check value.
+const RECORD_HEADER: usize = 4 + CHECK;
+
+/// Bytes of a record at most.
+pub const MAX_RECORD: usize = RECORD_HEADER + Version::LENGTH + 32 + MAX_PATH;
+
+/// The first bytes of a roll.
+const MAGIC: &[u8; 8] = b"PHSTORD1";
+
+/// The place of the header among what is checked; records have theirs from 0 on.
+const HEADER_PLACE: u64 = u64::MAX;
+
+/// What stands at the beginning of a roll.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Ties the records to it.
+    pub nonce: Nonce,
+    /// When the records were written.
+    pub boot: BootId,
+    /// Whose files they are: what the sender said of its sources, so that the same command is known again.
+    pub source: [u8; 8],
+    /// When it was begun: seconds since 1970.
+    pub begun: u64,
+}
+
+impl Header {
+    /// The bytes of it.
+    #[must_use]
+    pub fn encode(&self) -> [u8; HEADER] {
+        let mut header = [0; HEADER];
+        header[..8].copy_from_slice(MAGIC);
+        header[8..24].copy_from_slice(&self.nonce);
+        header[24..40].copy_from_slice(&self.boot);
+        header[40..48].copy_from_slice(&self.source);
+        header[48..56].copy_from_slice(&self.begun.to_be_bytes());
+        let sum = check(&self.nonce, HEADER_PLACE, &header[..56]);
+        header[56..].copy_from_slice(&sum);
+        header
+    }
+
+    /// Reads one; `None` for what is none, or damaged.
+    #[must_use]
+    pub fn parse(header: &[u8; HEADER]) -> Option<Self> {
+        let (body, sum) = header.split_at(HEADER - CHECK);
+        let mut bytes = Bytes(body);
+        if bytes.take::<8>()? != *MAGIC {
+            return None;
+        }
+        let (nonce, boot) = (bytes.take()?, bytes.take()?);
+        let (source, begun) = (bytes.take()?, bytes.u64()?);
+        (check(&nonce, HEADER_PLACE, body) == *sum).then_some(Self {
+            nonce,
+            boot,
+            source,
+            begun,
+        })
+    }
+}
+
+/// A file that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is, beneath the destination.
+    pub path: RelativePath,
+    /// What it is.
+    pub version: Version,
+    /// Its BLAKE3 hash.
+    pub hash: Hash,
+}
+
+impl Record {
+    /// Appends it as the record at `place` of the roll with this nonce.
+    pub fn encode(&self, nonce: &Nonce, place: u64, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(MAX_RECORD);
+        self.version.write(&mut body);
+        body.extend_from_slice(&self.hash);
+        body.extend_from_slice(self.path.as_bytes());
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&length.to_be_bytes());
+        out.extend_from_slice(&check(nonce, place, &body));
+        out.extend_from_slice(&body);
+    }
+}
+
+/// What the front of some bytes is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Front {
+    /// A record, of so many bytes.
+    Record(Record, usize),
+    /// The beginning of one, perhaps.
+    Incomplete,
+    /// Nothing that is believed.
+    Damaged,
+}
+
+/// Looks at the front of `bytes` for the record at `place` of the roll with this nonce.
+#[must_use]
+pub fn front(nonce: &Nonce, place: u64, bytes: &[u8]) -> Front {
+    let mut rest = Bytes(bytes);
+    let (Some(length), Some(sum)) = (rest.u32(), rest.take::<CHECK>()) else {
+        return Front::Incomplete;
+    };
+    let length = length as usize;
+    if length > MAX_RECORD - RECORD_HEADER {
+        return Front::Damaged;
+    }
+    let Some(body) = rest.0.get(..length) else {
+        return Front::Incomplete;
+    };
+    if check(nonce, place, body) != sum {
+        return Front::Damaged;
+    }
+    match parse(body) {
+        Some(record) => Front::Record(record, RECORD_HEADER + length),
+        None => Front::Damaged,
+    }
+}
+
+fn parse(body: &[u8]) -> Option<Record> {
+    let mut bytes = Bytes(body);
+    let version = Version::read(&mut bytes)?;
+    let hash = bytes.take()?;
+    let path = RelativePath::parse(bytes.0).ok()?;
+    Some(Record {
+        path,
+        version,
+        hash,
+    })
+}

@@ -1,0 +1,288 @@
+//! What is kept of a session on disk, so that the same command goes on where it ended, and what is found there.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use packhorse_proto::extent::{ContentTree, Hash};
+use packhorse_proto::message::{MAX_HELD, SourceId};
+use packhorse_proto::path::{Name, RelativePath};
+use packhorse_proto::remains::roll::Record;
+use packhorse_proto::remains::{BootId, Version};
+use packhorse_tree::{
+    Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary, boot_id,
+};
+
+use crate::verify::hash_file;
+
+/// Bytes of records, and of the content that they are about, from which on they are written: what a process that is killed
+/// sends again of complete files is not more than that.
+const PENDING_BYTES: usize = 16 << 10;
+const PENDING_CONTENT: u64 = 8 << 20;
+
+/// Bytes of records, and of content, below which nothing is begun to be kept: to send that again costs less.
+const LITTLE_BYTES: usize = 64 << 10;
+const LITTLE_CONTENT: u64 = 1 << 20;
+
+/// What is kept of one session.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    destination: Arc<Directory>,
+    boot: BootId,
+    /// Whether anything may be found.
+    resumes: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Beneath which directory of the destination the session's entries are.
+    prefix: Option<RelativePath>,
+    source: SourceId,
+    /// Of earlier sessions.
+    rolls: Rolls,
+    /// Of this one, once there is enough to be kept.
+    roll: Option<Roll>,
+    /// Records before there is one.
+    early: Vec<Record>,
+    early_bytes: usize,
+    /// Bytes in files whose records are not written.
+    content: u64,
+    /// It cannot be written: the session goes on without.
+    broken: bool,
+}
+
+/// What is there of a file.
+pub(crate) enum Found {
+    /// All of it, under its name.
+    Whole(Hash),
+    /// A partial file, and which of its extents it holds.
+    Part(Box<(Temporary, ContentTree)>),
+    Nothing,
+}
+
+impl Keeper {
+    /// Looks for rolls of earlier sessions. Where they cannot be read, there are none.
+    pub(crate) fn new(destination: Arc<Directory>) -> Self {
+        let rolls = Rolls::open(&destination).unwrap_or_default();
+        Self {
+            destination,
+            boot: boot_id(),
+            resumes: !rolls.is_empty(),
+            state: Mutex::new(State {
+                prefix: None,
+                source: SourceId::default(),
+                rolls,
+                roll: None,
+                early: Vec::new(),
+                early_bytes: 0,
+                content: 0,
+                broken: false,
+            }),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock, and the state is whole at every moment.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes what the sender offers.
+    pub(crate) fn offered(&self, prefix: Option<RelativePath>, source: Option<SourceId>) {
+        let state = &mut *self.lock();
+        state.prefix = prefix;
+        state.source = source.unwrap_or_default();
+    }
+
+    /// Whether the sender waits to hear what is there of each file.
+    pub(crate) fn resumes(&self) -> bool {
+        self.resumes
+    }
+
+    /// Notes that a file is complete and has its name.
+    pub(crate) fn add(&self, path: &RelativePath, version: Version, hash: Hash) {
+        let state = &mut *self.lock();
+        let Some(path) = state.path(path).filter(|_| !state.broken) else {
+            return;
+        };
+        let record = Record {
+            path,
+            version,
+            hash,
+        };
+        state.content = state.content.saturating_add(version.size);
+        match &mut state.roll {
+            Some(roll) => roll.add(&record),
+            None => {
+                state.early_bytes += record.path.as_bytes().len() + 128;
+                state.early.push(record);
+            }
+        }
+        let pending = state.early_bytes + state.roll.as_ref().map_or(0, Roll::pending);
+        if pending >= PENDING_BYTES || state.content >= PENDING_CONTENT {
+            self.write(state);
+        }
+    }
+
+    /// Writes what is pending.
+    pub(crate) fn flush(&self) {
+        let state = &mut *self.lock();
+        let pending = match &state.roll {
+            Some(roll) => roll.pending() > 0,
+            None => state.early_bytes >= LITTLE_BYTES || state.content >= LITTLE_CONTENT,
+        };
+        if !state.broken && pending {
+            self.write(state);
+        }
+    }
+
+    /// Where that cannot be done, less is found again: no reason to end a session.
+    fn write(&self, state: &mut State) {
+        let written = self.begin(state).and_then(Roll::flush);
+        state.content = 0;
+        state.broken = written.is_err();
+        if !state.broken {
+            state.rolls.remove_finished(state.source);
+        }
+    }
+
+    fn begin<'a>(&self, state: &'a mut State) -> io::Result<&'a mut Roll> {
+        let roll = match state.roll.take() {
+            Some(roll) => roll,
+            None => {
+                let mut roll = Roll::begin(&self.destination, state.source, self.boot)?;
+                state.early_bytes = 0;
+                for record in state.early.drain(..) {
+                    roll.add(&record);
+                }
+                roll
+            }
+        };
+        Ok(state.roll.insert(roll))
+    }
+
+    /// Starts a large file, which is found again where this process does not come to finish it.
+    pub(crate) fn begin_file(
+        &self,
+        parent: &Arc<Directory>,
+        name: Name<'_>,
+        version: Version,
+    ) -> io::Result<Temporary> {
+        {
+            let state = &mut *self.lock();
+            // A session looks for partial files only where there is a roll.
+            if !state.broken && state.roll.is_none() {
+                self.write(state);
+            }
+        }
+        match parent.begin_file(name, version, self.boot)? {
+            Some(file) => Ok(file),
+            None => parent.create_file(version.metadata.mode),
+        }
+    }
+
+    /// Looks for what is there of a file; to be asked in the manifest's order.
+    ///
+    /// What cannot be read is not there.
+    pub(crate) fn find(
+        &self,
+        path: &RelativePath,
+        parent: &Arc<Directory>,
+        version: Version,
+        existing: Existing,
+    ) -> Found {
+        let name = path.name();
+        if let Some(hash) = self.find_whole(path, parent, version) {
+            return Found::Whole(hash);
+        }
+        match parent.resume_file(name, version, self.boot) {
+            Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
+                Ok(Some(hash)) => Found::Whole(hash),
+                _ => Found::Nothing,
+            },
+            Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
+                // It was killed before it gave it its name.
+                Ok(Some(hash)) => match temporary.commit(name, version.metadata, existing) {
+                    Ok(Placed::Stored) => Found::Whole(hash),
+                    _ => Found::Nothing,
+                },
+                Ok(None) => {
+                    let tree = first_subtrees(tree, version.size);
+                    Found::Part(Box::new((temporary, tree)))
+                }
+                Err(_) => {
+                    temporary.discard();
+                    Found::Nothing
+                }
+            },
+            Ok(None) | Err(_) => Found::Nothing,
+        }
+    }
+
+    fn find_whole(
+        &self,
+        path: &RelativePath,
+        parent: &Directory,
+        version: Version,
+    ) -> Option<Hash> {
+        let known = {
+            let state = &mut *self.lock();
+            let path = state.path(path)?;
+            state.rolls.find(&path, version).ok()??
+        };
+        let name = path.name();
+        if !parent.still_has(name, version) {
+            return None;
+        }
+        // What was written before the machine went down may not be there.
+        let same = known.boot == self.boot || hash_of(parent, name) == Some(known.hash);
+        same.then_some(known.hash)
+    }
+
+    /// The session is complete, and its sender knows: nothing is to be found of it.
+    pub(crate) fn forget(&self) {
+        let state = &mut *self.lock();
+        state.broken = true;
+        if let Some(roll) = state.roll.take() {
+            roll.remove(&self.destination);
+        }
+        std::mem::take(&mut state.rolls).remove(&self.destination, state.source);
+    }
+
+    /// The session is over, and of `left` files there are parts.
+    pub(crate) fn end(&self, left: usize) {
+        self.flush();
+        let state = &mut *self.lock();
+        if left == 0
+            && let Some(roll) = state.roll.take_if(|roll| roll.is_empty())
+        {
+            roll.remove(&self.destination);
+        }
+    }
+}
+
+impl State {
+    /// Where an entry is beneath the destination; `None` where no path is as long.
+    fn path(&self, path: &RelativePath) -> Option<RelativePath> {
+        match &self.prefix {
+            None => Some(path.clone()),
+            Some(prefix) => {
+                let whole = [prefix.as_bytes(), b"/", path.as_bytes()].concat();
+                RelativePath::parse(&whole).ok()
+            }
+        }
+    }
+}
+
+/// What can be told in one message: what is left out is sent again.
+fn first_subtrees(tree: ContentTree, size: u64) -> ContentTree {
+    if tree.subtrees().nth(MAX_HELD).is_none() {
+        return tree;
+    }
+    ContentTree::from_subtrees(size, tree.subtrees().take(MAX_HELD)).unwrap_or_default()
+}
+
+fn hash_of(parent: &Directory, name: Name<'_>) -> Option<Hash> {
+    let file = SourceFile::open(parent, name).ok()?;
+    let (hash, _) = hash_file(&file, &mut vec![0; 1 << 17]).ok()?;
+    Some(hash)
+}

@@ -1,0 +1,477 @@
+//! Files that outlive whoever was writing them: under a name of their own, with a journal of what they hold beside them.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Whole};
+use packhorse_proto::path::Name;
+use packhorse_proto::remains::journal::{HEADER, Header, RECORD, Records, record};
+use packhorse_proto::remains::{BootId, Nonce, VARIANTS, Version, partial_id};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, renameat, statat, unlinkat};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::directory::Directory;
+use crate::lock::{self, is_ours, open_locked};
+use crate::node::{self, NodeKind};
+use crate::place;
+use crate::temporary::Temporary;
+
+/// How far the last change of a partial file may lie behind its journal's: [`TOUCH_EVERY`], and the grain of the kernel's
+/// clock (10 ms at most). What somebody else does to it so soon after the last write of its writer is not noticed.
+const GRACE: Duration = Duration::from_millis(20);
+
+/// How often a journal is touched while its file is written.
+const TOUCH_EVERY: Duration = Duration::from_millis(5);
+
+/// Records that are read or written at a time.
+const BATCH: usize = 1024;
+
+/// Bytes of content that are read at a time, to be checked.
+const READ: usize = 1 << 17;
+
+/// The journal of a partial file, which nobody else holds.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    /// The names of the partial file and of the journal.
+    pub(crate) part: Vec<u8>,
+    pub(crate) name: Vec<u8>,
+    /// Locked (flock) as long as it is open: whoever dies lets go of it.
+    file: OwnedFd,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    nonce: Nonce,
+    /// The place of the next record.
+    place: u64,
+    /// It could not be written: it ends where it is.
+    broken: bool,
+    touched: Instant,
+}
+
+impl Journal {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes an extent that was written and verified. Where that cannot be done, less is found again.
+    pub(crate) fn note(&self, extent: &ExtentValue) {
+        let state = &mut *self.lock();
+        if state.broken {
+            return;
+        }
+        let offset = HEADER as u64 + state.place * RECORD as u64;
+        let record = record(&state.nonce, state.place, extent);
+        state.broken = write_all(&self.file, &record, offset).is_err();
+        state.place += 1;
+        state.touched = Instant::now();
+    }
+
+    /// The file was written to: the journal must not look older for long, or its file would be taken for one that somebody
+    /// else has changed.
+    pub(crate) fn touch_soon(&self) {
+        let state = &mut *self.lock();
+        if state.touched.elapsed() >= TOUCH_EVERY {
+            self.touch_now(state);
+        }
+    }
+
+    /// The same at once.
+    pub(crate) fn touch(&self) {
+        self.touch_now(&mut self.lock());
+    }
+
+    fn touch_now(&self, state: &mut State) {
+        state.touched = Instant::now();
+        // A byte that stands there already.
+        let _ = write_all(&self.file, b"P", 0);
+    }
+
+    /// Removes its name.
+    pub(crate) fn remove(&self, directory: &Directory) {
+        place::discard(directory, &self.name);
+    }
+}
+
+pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                bytes = &bytes[written..];
+                offset += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads until `buffer` is full or the file ends; answers how much that is.
+pub(crate) fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::io::pread(&file, &mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(filled)
+}
+
+/// The names of a partial file and its journal.
+fn names(name: Name<'_>, variant: u8) -> (Vec<u8>, Vec<u8>) {
+    let id = partial_id(name.as_bytes(), variant);
+    (place::own_name(id, "part"), place::own_name(id, "journal"))
+}
+
+fn changed_at(stat: &Stat) -> Duration {
+    let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(stat.st_ctime_nsec).unwrap_or(0))
+}
+
+/// What another process left of a file.
+#[derive(Debug)]
+pub enum Remains {
+    /// A partial file, and which of its extents are there.
+    Part(Temporary, ContentTree),
+    /// The file itself, and the values of its extents.
+    Whole(ContentTree),
+}
+
+/// Whether a file is one of this size, with this metadata.
+fn is_version(stat: &Stat, version: Version) -> bool {
+    let found = node::metadata_of(stat);
+    NodeKind::of(stat) == NodeKind::File
+        && u64::try_from(stat.st_size) == Ok(version.size)
+        && (found.mode, found.modified) == (version.metadata.mode, version.metadata.modified)
+}
+
+/// Which start of this machine this is. Where the kernel does not tell: one that never was, so that nothing is taken for
+/// written.
+#[must_use]
+pub fn boot_id() -> BootId {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let digits = text.bytes().filter(u8::is_ascii_hexdigit);
+    let mut id = BootId::default();
+    let mut count = 0;
+    for (place, digit) in digits.enumerate().take(2 * id.len()) {
+        let value = char::from(digit).to_digit(16).unwrap_or(0);
+        id[place / 2] = id[place / 2] << 4 | u8::try_from(value).unwrap_or(0);
+        count += 1;
+    }
+    if count < 2 * id.len() {
+        let _ = getrandom(&mut id[..], GetRandomFlags::empty());
+    }
+    id
+}
+
+impl Directory {
+    /// Whether the file of this name is what it was when it was stored: its size, permissions and time.
+    #[must_use]
+    pub fn still_has(&self, name: Name<'_>, version: Version) -> bool {
+        let stat = statat(self, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| is_version(&stat, version))
+    }
+
+    /// Starts a large file in this directory, which is found again by [`resume_file`](Self::resume_file) where this
+    /// process does not come to finish it. `None` where as many others write a file of that name.
+    ///
+    /// # Errors
+    /// The directory cannot be written, or descriptors, inodes or room ran out.
+    pub fn begin_file(
+        self: &Arc<Self>,
+        name: Name<'_>,
+        version: Version,
+        boot: BootId,
+    ) -> io::Result<Option<Temporary>> {
+        for variant in 0..VARIANTS {
+            let (part, journal) = names(name, variant);
+            if let Some(file) = open_locked(self, &journal, true)? {
+                return self
+                    .begin(name, version, boot, (part, journal, file))
+                    .map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        name: Name<'_>,
+        version: Version,
+        boot: BootId,
+        (part, journal_name, journal): (Vec<u8>, Vec<u8>, OwnedFd),
+    ) -> io::Result<Temporary> {
+        let flags =
+            OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
+        // What is there is older than the lock, so nobody's.
+        place::discard(self, &part);
+        let made = openat(&**self, &part[..], flags, Mode::RUSR | Mode::WUSR);
+        let file = made.inspect_err(|_| place::discard(self, &journal_name))?;
+        let begun = (|| {
+            let mut nonce = Nonce::default();
+            rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
+            let header = Header {
+                nonce,
+                boot,
+                version,
+                inode: fstat(&file)?.st_ino,
+                name: name.as_bytes().to_vec(),
+            };
+            rustix::fs::ftruncate(&journal, 0)?;
+            write_all(&journal, &header.encode(), 0)?;
+            Ok(nonce)
+        })();
+        let nonce = begun.inspect_err(|_: &io::Error| {
+            place::discard(self, &part);
+            place::discard(self, &journal_name);
+        })?;
+        Ok(self.journaled(file, (part, journal_name, journal), nonce, 0))
+    }
+
+    fn journaled(
+        self: &Arc<Self>,
+        file: OwnedFd,
+        (part, name, journal): (Vec<u8>, Vec<u8>, OwnedFd),
+        nonce: Nonce,
+        place: u64,
+    ) -> Temporary {
+        let state = Mutex::new(State {
+            nonce,
+            place,
+            broken: false,
+            touched: Instant::now(),
+        });
+        // Whoever removes the journal meanwhile does not make the file one that nobody writes.
+        lock::keep(&file);
+        let journal = Journal {
+            part,
+            name,
+            file: journal,
+            state,
+        };
+        Temporary::journaled(Arc::clone(self), file, journal)
+    }
+
+    /// Finds what another process left of a file that is still what it was, and says which of its extents are there.
+    /// What it left of a file that is another one now is removed.
+    ///
+    /// After a process died nothing of the content is read. Where the machine has been started since, or somebody else
+    /// has changed the partial file, each extent is read and checked.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn resume_file(
+        self: &Arc<Self>,
+        name: Name<'_>,
+        version: Version,
+        boot: BootId,
+    ) -> io::Result<Option<Remains>> {
+        for variant in 0..VARIANTS {
+            let (part, journal) = names(name, variant);
+            let Some(file) = open_locked(self, &journal, false)? else {
+                continue;
+            };
+            match self.resume(name, version, boot, (&part, &journal, file))? {
+                Some(found) => return Ok(Some(found)),
+                None => {
+                    place::discard(self, &part);
+                    place::discard(self, &journal);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn resume(
+        self: &Arc<Self>,
+        name: Name<'_>,
+        version: Version,
+        boot: BootId,
+        (part, journal_name, journal): (&[u8], &[u8], OwnedFd),
+    ) -> io::Result<Option<Remains>> {
+        let mut header = [0; HEADER];
+        if read_at(&journal, &mut header, 0)? < HEADER {
+            return Ok(None);
+        }
+        let header = Header::parse(&header);
+        let Some(header) =
+            header.filter(|header| header.version == version && header.name == name.as_bytes())
+        else {
+            return Ok(None);
+        };
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(&**self, part, flags, Mode::empty()) else {
+            return self.complete(name, &header, boot, (journal_name, &journal));
+        };
+        let (stat, journal_stat) = (fstat(&file)?, fstat(&journal)?);
+        if !is_ours(&stat) || stat.st_ino != header.inode {
+            return Ok(None);
+        }
+        let names = (part.to_vec(), journal_name.to_vec());
+        let mut records = Records::new(&header);
+        let tree = tree_of(&journal, &mut records)?;
+        let end = tree
+            .subtrees()
+            .last()
+            .map_or(0, |last| last.offset + last.length);
+        let nobody_else = changed_at(&stat) <= changed_at(&journal_stat) + GRACE
+            && u64::try_from(stat.st_size).is_ok_and(|size| size >= end);
+        if header.boot == boot && nobody_else {
+            let place = records.place();
+            let journal = (names.0, names.1, journal);
+            let found = self.journaled(file, journal, header.nonce, place);
+            return Ok(Some(Remains::Part(found, tree)));
+        }
+        self.check_and_rewrite(file, &header, boot, (names, &journal))
+            .map(|(found, tree)| Some(Remains::Part(found, tree)))
+    }
+
+    /// The file may have got its name just before its journal would have been removed.
+    fn complete(
+        &self,
+        name: Name<'_>,
+        header: &Header,
+        boot: BootId,
+        (journal_name, journal): (&[u8], &OwnedFd),
+    ) -> io::Result<Option<Remains>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = openat(self, name.as_bytes(), flags, Mode::empty()) else {
+            return Ok(None);
+        };
+        let stat = fstat(&file)?;
+        if stat.st_ino != header.inode || !is_version(&stat, header.version) {
+            return Ok(None);
+        }
+        let mut tree = ContentTree::new();
+        let mut buffer = vec![0; READ];
+        each_record(journal, &mut Records::new(header), |extent| {
+            if header.boot == boot || holds(&file, &extent, &mut buffer)? {
+                // The same said twice is no harm.
+                let _ = tree.insert(&extent);
+            }
+            Ok(())
+        })?;
+        place::discard(self, journal_name);
+        Ok(Some(Remains::Whole(tree)))
+    }
+
+    /// Reads each extent that the journal speaks of, and writes a new one of those that are there.
+    fn check_and_rewrite(
+        self: &Arc<Self>,
+        file: OwnedFd,
+        header: &Header,
+        boot: BootId,
+        ((part, name), journal): ((Vec<u8>, Vec<u8>), &OwnedFd),
+    ) -> io::Result<(Temporary, ContentTree)> {
+        let mut nonce = Nonce::default();
+        rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
+        let fresh = Header {
+            nonce,
+            boot,
+            ..header.clone()
+        };
+        // It is locked before it is the journal, so nobody else takes it for one that was left.
+        let (written, temporary) = lock::create_temporary(self)?;
+        let rewritten = (|| {
+            write_all(&written, &fresh.encode(), 0)?;
+            let mut tree = ContentTree::new();
+            let mut place = 0;
+            let mut buffer = vec![0; READ];
+            each_record(journal, &mut Records::new(header), |extent| {
+                if holds(&file, &extent, &mut buffer)? && tree.insert(&extent).is_ok() {
+                    let record = record(&nonce, place, &extent);
+                    write_all(&written, &record, HEADER as u64 + place * RECORD as u64)?;
+                    place += 1;
+                }
+                Ok(())
+            })?;
+            renameat(&**self, &temporary[..], &**self, &name[..])?;
+            Ok((tree, place))
+        })();
+        let (tree, place) =
+            rewritten.inspect_err(|_: &io::Error| place::discard(self, &temporary))?;
+        let found = self.journaled(file, (part, name, written), nonce, place);
+        Ok((found, tree))
+    }
+}
+
+/// What a journal says its file is to become, and how many bytes of that are there.
+pub(crate) fn progress(journal: &OwnedFd) -> io::Result<Option<(Header, u64)>> {
+    let mut header = [0; HEADER];
+    if read_at(journal, &mut header, 0)? < HEADER {
+        return Ok(None);
+    }
+    let Some(header) = Header::parse(&header) else {
+        return Ok(None);
+    };
+    let tree = tree_of(journal, &mut Records::new(&header))?;
+    Ok(Some((header, tree.covered())))
+}
+
+fn tree_of(journal: &OwnedFd, records: &mut Records) -> io::Result<ContentTree> {
+    let mut tree = ContentTree::new();
+    each_record(journal, records, |extent| {
+        // The same said twice is no harm.
+        let _ = tree.insert(&extent);
+        Ok(())
+    })?;
+    Ok(tree)
+}
+
+/// Hands over what each good record says.
+fn each_record(
+    journal: &OwnedFd,
+    records: &mut Records,
+    mut take: impl FnMut(ExtentValue) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BATCH * RECORD];
+    loop {
+        let offset = HEADER as u64 + records.place() * RECORD as u64;
+        let length = read_at(journal, &mut buffer, offset)?;
+        let (whole, _) = buffer[..length].as_chunks::<RECORD>();
+        for bytes in whole {
+            let Some(extent) = records.read(bytes) else {
+                return Ok(());
+            };
+            take(extent)?;
+        }
+        if whole.len() < BATCH {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether this is what the file has there.
+fn holds(file: &OwnedFd, extent: &ExtentValue, buffer: &mut [u8]) -> io::Result<bool> {
+    debug_assert!(extent.length() <= EXTENT_SIZE);
+    let Some(mut hasher) = ExtentHasher::new(extent.offset()) else {
+        return Ok(false);
+    };
+    let end = extent.offset() + extent.length();
+    while hasher.position() < end {
+        let want = usize::try_from(end - hasher.position()).unwrap_or(usize::MAX);
+        let want = want.min(buffer.len());
+        let read = read_at(file, &mut buffer[..want], hasher.position())?;
+        if read < want || hasher.update(&buffer[..read]).is_none() {
+            return Ok(false);
+        }
+    }
+    let found = hasher.finish(Whole::Part);
+    Ok(found.is_some_and(|found| found.value() == extent.value()))
+}
+
+/// Removes what was not left for anybody: the partial file and its journal.
+pub(crate) fn discard(directory: &Directory, journal: &Journal) {
+    let _ = unlinkat(directory, &journal.part[..], AtFlags::empty());
+    journal.remove(directory);
+}

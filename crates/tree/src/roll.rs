@@ -1,0 +1,389 @@
+//! The rolls of a destination: which files are complete of sessions that are not.
+//!
+//! They are in the directory `.packhorse` of the destination, one for each session, locked by it as long as it lives.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use packhorse_proto::extent::Hash;
+use packhorse_proto::path::RelativePath;
+use packhorse_proto::remains::roll::{Front, HEADER, Header, MAX_RECORD, Record, front};
+use packhorse_proto::remains::{BootId, Nonce, Version};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Dir, Mode, mkdirat, unlinkat};
+use rustix::io::Errno;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::directory::Directory;
+use crate::lock::open_locked;
+use crate::partial::{read_at, write_all};
+use crate::place;
+
+/// Where rolls are, in a destination.
+pub(crate) const PLACE: &str = ".packhorse";
+
+/// How a roll's name ends.
+pub(crate) const ENDING: &[u8] = b".stored";
+
+/// Rolls that are read beside a manifest, the latest of them: those of other sources lie there too.
+const MAX_ROLLS: usize = 16;
+
+/// Rolls that are looked at.
+const MAX_FOUND: usize = 256;
+
+/// Names that are tried for a new one.
+const TRIES: usize = 8;
+
+/// Records of one roll that are held: as far as one may stand before those that were listed before it.
+const AHEAD: usize = 4096;
+
+/// Bytes of their paths, and of what goes with them.
+const AHEAD_BYTES: usize = 2 << 20;
+
+/// What a record takes beside its path.
+const OVERHEAD: usize = 128;
+
+/// Bytes that are read at a time: room for any record.
+const BUFFER: usize = 1 << 16;
+
+/// Whether a name is one that this program gives to files of its own. Nobody else may bring one: what it says would be
+/// believed.
+#[must_use]
+pub fn is_own(name: &[u8]) -> bool {
+    let Some(rest) = name.strip_prefix(PLACE.as_bytes()) else {
+        return false;
+    };
+    let Some(rest) = rest.strip_prefix(b"-") else {
+        return rest.is_empty();
+    };
+    rest.split_at_checked(16).is_some_and(|(id, kind)| {
+        id.iter().all(u8::is_ascii_hexdigit) && matches!(kind, b".part" | b".journal")
+    })
+}
+
+/// The roll that a session writes.
+#[derive(Debug)]
+pub struct Roll {
+    place: Arc<Directory>,
+    name: Vec<u8>,
+    /// Locked as long as it is open.
+    file: OwnedFd,
+    nonce: Nonce,
+    /// Records so far, and bytes of the file.
+    records: u64,
+    written: u64,
+    buffer: Vec<u8>,
+}
+
+impl Roll {
+    /// Begins one in this destination.
+    ///
+    /// # Errors
+    /// The destination cannot be written.
+    pub fn begin(destination: &Directory, source: [u8; 8], boot: BootId) -> io::Result<Self> {
+        let (place, nonce, name, file) = make(destination)?;
+        let begun = SystemTime::now().duration_since(UNIX_EPOCH);
+        let header = Header {
+            nonce,
+            boot,
+            source,
+            begun: begun.map_or(0, |since| since.as_secs()),
+        };
+        let mut roll = Self {
+            place,
+            name,
+            file,
+            nonce,
+            records: 0,
+            written: 0,
+            buffer: Vec::new(),
+        };
+        roll.buffer.extend_from_slice(&header.encode());
+        roll.flush()?;
+        Ok(roll)
+    }
+
+    /// Adds a file that is complete and has its name.
+    pub fn add(&mut self, record: &Record) {
+        record.encode(&self.nonce, self.records, &mut self.buffer);
+        self.records += 1;
+    }
+
+    /// Whether nothing was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Bytes that were added and not written.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Writes what was added.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn flush(&mut self) -> io::Result<()> {
+        write_all(&self.file, &self.buffer, self.written)?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Removes it, and the directory where that held nothing else.
+    pub fn remove(self, destination: &Directory) {
+        place::discard(&self.place, &self.name);
+        remove_place(destination);
+    }
+}
+
+/// Makes the file of a roll and locks it.
+fn make(destination: &Directory) -> io::Result<(Arc<Directory>, Nonce, Vec<u8>, OwnedFd)> {
+    for _ in 0..TRIES {
+        match mkdirat(destination, PLACE, Mode::RWXU) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let place = match destination.open_bytes(PLACE.as_bytes()) {
+            Ok(place) => Arc::new(place),
+            // Whoever removed the last of the other rolls has removed the directory as well.
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let mut nonce = Nonce::default();
+        rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
+        let mut name = Vec::new();
+        for byte in &nonce[..8] {
+            name.extend_from_slice(format!("{byte:02x}").as_bytes());
+        }
+        name.extend_from_slice(ENDING);
+        // Somebody may look at it before it is locked, take it for one that is damaged, and remove it.
+        if let Some(file) = open_locked(&place, &name, true)? {
+            return Ok((place, nonce, name, file));
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// How many files a roll names, as far as so many bytes of it tell, and whether that is all; `None` for what is no roll.
+pub(crate) fn count(file: &OwnedFd, bytes: u64) -> io::Result<Option<(u64, bool)>> {
+    let Some(mut records) = Records::open(file)? else {
+        return Ok(None);
+    };
+    while records.read <= bytes {
+        if records.next()?.is_none() {
+            return Ok(Some((records.taken, true)));
+        }
+    }
+    Ok(Some((records.taken, false)))
+}
+
+/// Removes the directory where it holds nothing.
+pub(crate) fn remove_place(destination: &Directory) {
+    let _ = unlinkat(destination, PLACE, AtFlags::REMOVEDIR);
+}
+
+/// The rolls of earlier sessions, read beside a manifest.
+#[derive(Debug, Default)]
+pub struct Rolls(Vec<OldRoll>);
+
+#[derive(Debug)]
+struct OldRoll {
+    place: Arc<Directory>,
+    name: Vec<u8>,
+    /// Locked as long as it is open.
+    records: Records<OwnedFd>,
+    ended: bool,
+    /// What was taken apart and not asked for.
+    ahead: BTreeMap<RelativePath, (Version, Hash)>,
+    ahead_bytes: usize,
+}
+
+/// A file that a roll names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Its hash.
+    pub hash: Hash,
+    /// When that was noted; after the machine was started anew, the file may hold something else.
+    pub boot: BootId,
+}
+
+impl Rolls {
+    /// Opens those that are there and that nobody writes.
+    ///
+    /// # Errors
+    /// The destination cannot be read.
+    pub fn open(destination: &Directory) -> io::Result<Self> {
+        let place = match destination.open_bytes(PLACE.as_bytes()) {
+            Ok(place) => Arc::new(place),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Self::default()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut rolls = Vec::new();
+        for entry in Dir::read_from(&*place)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if rolls.len() < MAX_FOUND && name.ends_with(ENDING) {
+                rolls.extend(OldRoll::open(&place, name)?);
+            }
+        }
+        rolls.sort_by_key(|roll| std::cmp::Reverse(roll.records.header.begun));
+        rolls.truncate(MAX_ROLLS);
+        Ok(Self(rolls))
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Looks for a file; to be asked in the manifest's order.
+    ///
+    /// # Errors
+    /// A roll cannot be read.
+    pub fn find(&mut self, path: &RelativePath, version: Version) -> io::Result<Option<Known>> {
+        let mut found = None;
+        for roll in &mut self.0 {
+            let known = roll.take(path)?.filter(|(known, _)| *known == version);
+            found = found.or(known.map(|(_, hash)| Known {
+                hash,
+                boot: roll.records.header.boot,
+            }));
+        }
+        Ok(found)
+    }
+
+    /// Removes those of this source of which everything was asked for: to be called when what was found is in the new
+    /// roll.
+    pub fn remove_finished(&mut self, source: [u8; 8]) {
+        self.0.retain(|roll| {
+            let finished =
+                roll.ended && roll.ahead.is_empty() && roll.records.header.source == source;
+            if finished {
+                place::discard(&roll.place, &roll.name);
+            }
+            !finished
+        });
+    }
+
+    /// Removes those of this source: its session is complete.
+    pub fn remove(self, destination: &Directory, source: [u8; 8]) {
+        for roll in self.0 {
+            if roll.records.header.source == source {
+                place::discard(&roll.place, &roll.name);
+            }
+        }
+        remove_place(destination);
+    }
+}
+
+impl OldRoll {
+    fn open(place: &Arc<Directory>, name: &[u8]) -> io::Result<Option<Self>> {
+        let Some(file) = open_locked(place, name, false)? else {
+            return Ok(None);
+        };
+        let Some(records) = Records::open(file)? else {
+            // Nobody can make anything of it, and nobody writes it.
+            place::discard(place, name);
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            place: Arc::clone(place),
+            name: name.to_vec(),
+            records,
+            ended: false,
+            ahead: BTreeMap::new(),
+            ahead_bytes: 0,
+        }))
+    }
+
+    fn take(&mut self, path: &RelativePath) -> io::Result<Option<(Version, Hash)>> {
+        // What sorts before it was not listed any more.
+        while let Some(first) = self.ahead.first_entry()
+            && first.key() < path
+        {
+            self.ahead_bytes -= OVERHEAD + first.key().as_bytes().len();
+            first.remove();
+        }
+        while !self.ended && self.ahead.len() < AHEAD && self.ahead_bytes < AHEAD_BYTES {
+            match self.records.next()? {
+                Some(record) if record.path < *path => {}
+                Some(record) => {
+                    let bytes = OVERHEAD + record.path.as_bytes().len();
+                    let value = (record.version, record.hash);
+                    if self.ahead.insert(record.path, value).is_none() {
+                        self.ahead_bytes += bytes;
+                    }
+                }
+                None => self.ended = true,
+            }
+        }
+        let taken = self.ahead.remove(path);
+        if taken.is_some() {
+            self.ahead_bytes -= OVERHEAD + path.as_bytes().len();
+        }
+        Ok(taken)
+    }
+}
+
+/// The records of a roll, read one after the other.
+#[derive(Debug)]
+struct Records<F> {
+    file: F,
+    header: Header,
+    /// Records so far.
+    taken: u64,
+    /// What was read of the file, of which so many bytes were taken apart.
+    buffer: Vec<u8>,
+    apart: usize,
+    read: u64,
+}
+
+impl<F: AsFd> Records<F> {
+    /// `None` for what is no roll.
+    fn open(file: F) -> io::Result<Option<Self>> {
+        let mut header = [0; HEADER];
+        let read = read_at(&file, &mut header, 0)?;
+        let header = Header::parse(&header).filter(|_| read == HEADER);
+        Ok(header.map(|header| Self {
+            file,
+            header,
+            taken: 0,
+            buffer: Vec::new(),
+            apart: 0,
+            read: HEADER as u64,
+        }))
+    }
+
+    /// The next record; `None` behind the last good one.
+    fn next(&mut self) -> io::Result<Option<Record>> {
+        loop {
+            let rest = &self.buffer[self.apart..];
+            match front(&self.header.nonce, self.taken, rest) {
+                Front::Record(record, length) => {
+                    self.apart += length;
+                    self.taken += 1;
+                    return Ok(Some(record));
+                }
+                Front::Damaged => return Ok(None),
+                Front::Incomplete => {}
+            }
+            debug_assert!(rest.len() < MAX_RECORD);
+            self.buffer.drain(..self.apart);
+            self.apart = 0;
+            let have = self.buffer.len();
+            self.buffer.resize(have + BUFFER, 0);
+            let read = read_at(&self.file, &mut self.buffer[have..], self.read)?;
+            self.buffer.truncate(have + read);
+            self.read += read as u64;
+            if read == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}

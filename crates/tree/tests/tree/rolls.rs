@@ -1,0 +1,172 @@
+//! Which files of a session were complete, as the next one hears it.
+
+use std::fs;
+use std::path::Path;
+
+use packhorse_proto::remains::Version;
+use packhorse_proto::remains::roll::Record;
+use packhorse_tree::{Known, Roll, Rolls, boot_id, is_own};
+use tempfile::tempdir;
+
+use crate::fixture::{directory, metadata, names_in, path};
+
+const SOURCE: [u8; 8] = [3; 8];
+
+fn record(number: u32) -> Record {
+    let mut hash = [0; 32];
+    hash[..4].copy_from_slice(&number.to_be_bytes());
+    Record {
+        path: path(&format!("directory-{:03}/file-{number:06}", number / 100)),
+        version: Version {
+            size: 1 + u64::from(number),
+            metadata: metadata(0o644, i64::from(number), 5),
+        },
+        hash,
+    }
+}
+
+fn leave(root: &Path, numbers: impl IntoIterator<Item = u32>) {
+    let mut roll = Roll::begin(&directory(root), SOURCE, boot_id()).unwrap();
+    for number in numbers {
+        roll.add(&record(number));
+    }
+    roll.flush().unwrap();
+}
+
+#[track_caller]
+fn find(rolls: &mut Rolls, number: u32) -> bool {
+    let record = record(number);
+    let found = rolls.find(&record.path, record.version).unwrap();
+    let known = Known {
+        hash: record.hash,
+        boot: boot_id(),
+    };
+    if let Some(found) = found {
+        assert_eq!(found, known);
+    }
+    found.is_some()
+}
+
+/// In the order in which files become complete: not quite that of the manifest.
+#[test]
+fn a_roll_is_read_beside_the_manifest_whatever_is_missing_in_either() {
+    let root = tempdir().unwrap();
+    let blocks = (0..10_000_u32).filter(|number| number % 7 != 0);
+    let mut numbers: Vec<u32> = blocks.collect();
+    for block in numbers.chunks_mut(1000) {
+        block.reverse();
+    }
+    leave(root.path(), numbers);
+    let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+    for number in (0..11_000).filter(|number| number % 3 != 0) {
+        let expected = number < 10_000 && number % 7 != 0;
+        assert_eq!(find(&mut rolls, number), expected, "{number}");
+    }
+}
+
+#[test]
+fn another_version_of_a_file_is_not_known() {
+    let root = tempdir().unwrap();
+    leave(root.path(), 0..6);
+    let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+    for number in 0..6 {
+        let mut asked = record(number);
+        match number {
+            0 => asked.version.size += 1,
+            1 => asked.version.metadata = metadata(0o600, 1, 5),
+            2 => asked.version.metadata = metadata(0o644, 3, 5),
+            3 => asked.version.metadata.change = Some(1),
+            _ => {}
+        }
+        let found = rolls.find(&asked.path, asked.version).unwrap();
+        assert_eq!(found.is_some(), number > 3, "{number}");
+    }
+}
+
+#[test]
+fn what_stands_behind_damage_is_not_believed() {
+    let root = tempdir().unwrap();
+    leave(root.path(), 0..40);
+    let place = root.path().join(".packhorse");
+    let roll = place.join(&names_in(&place)[0]);
+    let whole = fs::read(&roll).unwrap();
+    for cut in (0..whole.len()).step_by(19) {
+        for flip in [false, true] {
+            let mut damaged = whole.clone();
+            match flip {
+                true => damaged[cut] ^= 1,
+                false => damaged.truncate(cut),
+            }
+            fs::write(&roll, damaged).unwrap();
+            let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+            let found: Vec<bool> = (0..40).map(|number| find(&mut rolls, number)).collect();
+            let good = found.iter().take_while(|&&found| found).count();
+            assert!(!found[good..].contains(&true), "{cut} {flip}");
+            let length = whole.len() - 64;
+            assert!(good <= 40 * cut.saturating_sub(64) / length, "{cut} {flip}");
+        }
+    }
+}
+
+#[test]
+fn the_rolls_of_several_sessions_are_read_together_and_one_that_is_written_is_not() {
+    let root = tempdir().unwrap();
+    leave(root.path(), 0..50);
+    leave(root.path(), 50..80);
+    let mut writing = Roll::begin(&directory(root.path()), SOURCE, boot_id()).unwrap();
+    writing.add(&record(90));
+    writing.flush().unwrap();
+    let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+    for number in 0..100 {
+        assert_eq!(find(&mut rolls, number), number < 80, "{number}");
+    }
+    // A session of another source leaves them alone.
+    rolls.remove(&directory(root.path()), [4; 8]);
+    assert_eq!(names_in(&root.path().join(".packhorse")).len(), 3);
+    let at = directory(root.path());
+    Rolls::open(&at).unwrap().remove(&at, SOURCE);
+    assert_eq!(names_in(&root.path().join(".packhorse")).len(), 1);
+    writing.remove(&directory(root.path()));
+    assert!(names_in(root.path()).is_empty());
+}
+
+#[test]
+fn a_destination_without_rolls_or_with_something_else_of_that_name_has_none() {
+    let root = tempdir().unwrap();
+    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    fs::create_dir(root.path().join(".packhorse")).unwrap();
+    fs::write(root.path().join(".packhorse/x.stored"), "not a roll").unwrap();
+    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    fs::remove_dir_all(root.path().join(".packhorse")).unwrap();
+    fs::write(root.path().join(".packhorse"), "a file").unwrap();
+    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    fs::remove_file(root.path().join(".packhorse")).unwrap();
+    let elsewhere = tempdir().unwrap();
+    leave(elsewhere.path(), 0..3);
+    let link = root.path().join(".packhorse");
+    std::os::unix::fs::symlink(elsewhere.path().join(".packhorse"), link).unwrap();
+    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    Roll::begin(&directory(root.path()), SOURCE, boot_id()).unwrap_err();
+}
+
+#[test]
+fn names_that_are_the_program_s_own() {
+    for own in [
+        &b".packhorse"[..],
+        b".packhorse-0123456789abcdef.part",
+        b".packhorse-0123456789abcdef.journal",
+    ] {
+        assert!(is_own(own));
+    }
+    for other in [
+        &b"packhorse"[..],
+        b".packhorse-",
+        b".packhorse2",
+        b".packhorse-0123456789abcdef.parts",
+        b".packhorse-0123456789abcdeg.part",
+        b".packhorse-0123456789abcde.part",
+        b".packhorserc",
+    ] {
+        assert!(!is_own(other));
+    }
+}
