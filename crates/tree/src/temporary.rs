@@ -199,18 +199,8 @@ impl Turn<'_> {
     ///
     /// # Errors
     /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
-    pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-        while !bytes.is_empty() {
-            match rustix::io::pwrite(&self.temporary.file, bytes, offset) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    bytes = &bytes[written..];
-                    offset += written as u64;
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        partial::write_all(&self.temporary.file, bytes, offset)?;
         if let Some(journal) = &self.temporary.journal {
             journal.touch_soon();
         }

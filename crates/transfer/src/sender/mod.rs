@@ -85,8 +85,17 @@ pub async fn send(
             () = sleep(wait) => {}
             () = cancel.cancelled() => return Err(Error::Interrupted),
         }
+        sources = match walker::open(&options.sources) {
+            Ok(sources) => sources,
+            // It is gone meanwhile; what arrived before stays.
+            Err(last) => {
+                return Err(Error::NotAgain {
+                    broke: Box::new(broke),
+                    last: Box::new(last),
+                });
+            }
+        };
         broken = Some((broke, again));
-        sources = walker::open(&options.sources)?;
     }
 }
 
