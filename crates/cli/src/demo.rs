@@ -5,12 +5,13 @@ use std::fs::File;
 use std::io::BufReader;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_transfer::{
-    Cancel, Code, Destination, Error, ErrorClass, Event, Existing, Kind, Limits, Observer, Receipt,
-    ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, list, receive,
-    send,
+    Cancel, Code, Destination, Disk, Error, ErrorClass, Event, Existing, Kind, Limits, Observer,
+    Receipt, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, list,
+    receive, send,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -129,6 +130,7 @@ fn receive_options(directory: PathBuf, code: Code) -> ReceiveOptions {
         classic: None,
         calls: None,
         stages: None,
+        storage: Arc::new(Disk),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 
 use packhorse_transfer::classic::ClassicLimits;
 use packhorse_transfer::{
-    CodeReason, DEFAULT_PORT, Escaped, Event, Existing, Limits, ReceiveOptions, ReceiveSecurity,
-    Sessions, local_addresses, receive,
+    CodeReason, DEFAULT_PORT, Disk, Escaped, Event, Existing, Limits, ReceiveOptions,
+    ReceiveSecurity, Sessions, local_addresses, receive,
 };
 
 use crate::args::{Classic, Insecure, Recv};
@@ -44,6 +45,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         classic: args.classic.map(|_| ClassicLimits::default()),
         calls: ledger::observer(ledger.as_ref()),
         stages: trace::observer(trace.as_ref()),
+        storage: Arc::new(Disk),
     };
     let observer = watcher.observer(move |event| invitation.show(event));
     let result = runtime::transfer(ui, |cancel| receive(options, observer, cancel))?;

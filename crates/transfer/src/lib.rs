@@ -26,8 +26,8 @@ pub use cancel::Cancel;
 pub use error::{Error, ErrorClass};
 pub use event::{CodeReason, Event, Observer, Progress};
 pub use options::{
-    DEFAULT_RETRY_FOR, Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity,
-    Sessions, Source,
+    DEFAULT_RETRY_FOR, Disk, Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity,
+    Sessions, Source, Storage,
 };
 pub use partials::{
     Partial, PartialEvent, PartialFate, PartialKind, PartialsError, PartialsSummary,

@@ -90,6 +90,8 @@ pub struct ReceiveOptions {
     pub calls: Option<Arc<dyn CallObserver>>,
     /// Who is told of each stage that content goes through.
     pub stages: Option<Arc<dyn StageObserver>>,
+    /// Where trees are stored: [`Disk`], but for tests.
+    pub storage: Arc<dyn Storage>,
 }
 
 /// How a receiver knows its sender.
@@ -114,4 +116,4 @@ pub enum Sessions {
     Many,
 }
 
-pub use packhorse_tree::Existing;
+pub use packhorse_tree::{Disk, Existing, Storage};

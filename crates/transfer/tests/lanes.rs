@@ -6,13 +6,13 @@ use std::fs;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use packhorse_netlab::{Conditions, Lab};
 use packhorse_transfer::{
-    Cancel, Code, Destination, Event, Existing, Limits, Observer, Receipt, ReceiveOptions,
+    Cancel, Code, Destination, Disk, Event, Existing, Limits, Observer, Receipt, ReceiveOptions,
     ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, receive, send,
 };
 
@@ -80,6 +80,7 @@ fn receive_there(
         classic: None,
         calls: None,
         stages: None,
+        storage: Arc::new(Disk),
     };
     let (done, receipt) = mpsc::channel();
     let observer: Observer = Box::new(move |event| match event {

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use packhorse_proto::entry::{self, LinkTarget, Metadata, Timestamp};
 use packhorse_proto::path::{Name, RelativePath};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    AtFlags, CWD, Mode, fchmod, fstat, mkdirat, openat, statat, symlinkat, utimensat,
-};
+use rustix::fs::{AtFlags, CWD, Mode, fstat, openat, statat};
 use rustix::io::Errno;
 
 use crate::beneath;
 use crate::node;
 use crate::place::{self, Existing, Made, PlaceError, Placed};
+use crate::storage::{Disk, Storage};
 use crate::temporary::Temporary;
 
 /// An open directory: it stays the same one, whatever becomes of its name.
 #[derive(Debug)]
-pub struct Directory(OwnedFd);
+pub struct Directory {
+    descriptor: OwnedFd,
+    storage: Arc<dyn Storage>,
+}
 
 impl Directory {
     /// Opens a directory by the user's own path. Links on the way are followed.
@@ -27,8 +29,23 @@ impl Directory {
     /// # Errors
     /// It is missing, not a directory, or not allowed.
     pub fn open_root(path: &Path) -> io::Result<Self> {
-        let opened = openat(CWD, path, beneath::DIRECTORY, Mode::empty())?;
-        Ok(Self(opened))
+        Self::open_root_on(Arc::new(Disk), path)
+    }
+
+    /// The same on a storage of the caller's, which everything beneath it is on, too.
+    ///
+    /// # Errors
+    /// As for [`open_root`](Self::open_root).
+    pub fn open_root_on(storage: Arc<dyn Storage>, path: &Path) -> io::Result<Self> {
+        let descriptor = openat(CWD, path, beneath::DIRECTORY, Mode::empty())?;
+        Ok(Self {
+            descriptor,
+            storage,
+        })
+    }
+
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
     }
 
     /// Opens a directory beneath this one, through no symbolic link: the kernel sees to it
@@ -50,7 +67,12 @@ impl Directory {
 
     /// `path` is the bytes of a `RelativePath` or a `Name`.
     pub(crate) fn open_bytes(&self, path: &[u8]) -> rustix::io::Result<Self> {
-        beneath::open_directory(self.as_fd(), path).map(Self)
+        let descriptor = beneath::open_directory(self.as_fd(), path)?;
+        let storage = Arc::clone(&self.storage);
+        Ok(Self {
+            descriptor,
+            storage,
+        })
     }
 
     /// Makes a directory in this one, for its owner alone (0700), or opens the one that is there.
@@ -58,7 +80,10 @@ impl Directory {
     /// # Errors
     /// [`PlaceError::Obstructed`] if the name is a link (to whatever), a file or anything else.
     pub fn make_child(&self, name: Name<'_>) -> Result<(Self, Made), PlaceError> {
-        let made = match mkdirat(self, name.as_bytes(), Mode::RWXU) {
+        let made = match self
+            .storage
+            .make_directory(self.as_fd(), name.as_bytes(), Mode::RWXU)
+        {
             Ok(()) => Made::New,
             Err(Errno::EXIST) => Made::Existing,
             Err(error) => return Err(PlaceError::io(name, error)),
@@ -81,7 +106,7 @@ impl Directory {
         if let Ok(stat) = fstat(self) {
             let mode = Mode::from_raw_mode(stat.st_mode);
             if !mode.contains(Mode::RWXU) {
-                let _ = fchmod(self, mode | Mode::RWXU);
+                let _ = self.storage.set_mode(self.as_fd(), mode | Mode::RWXU);
             }
         }
     }
@@ -99,11 +124,13 @@ impl Directory {
         modified: Timestamp,
         existing: Existing,
     ) -> Result<Placed, PlaceError> {
-        let make = |temporary: &[u8]| symlinkat(target.as_bytes(), self, temporary);
+        let storage = &*self.storage;
+        let make =
+            |temporary: &[u8]| storage.make_symlink(target.as_bytes(), self.as_fd(), temporary);
         let ((), temporary) =
             place::under_temporary_name(make).map_err(|error| PlaceError::io(name, error))?;
         let times = node::times(modified);
-        if let Err(error) = utimensat(self, &temporary[..], &times, AtFlags::SYMLINK_NOFOLLOW) {
+        if let Err(error) = storage.set_link_times(self.as_fd(), &temporary, &times) {
             place::discard(self, &temporary);
             return Err(PlaceError::io(name, error));
         }
@@ -146,12 +173,12 @@ impl Directory {
     /// # Errors
     /// The directory is not ours, or the filesystem is read-only.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
-        node::set_metadata(self, metadata).map_err(Into::into)
+        node::set_metadata(&*self.storage, self.as_fd(), metadata).map_err(Into::into)
     }
 }
 
 impl AsFd for Directory {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }

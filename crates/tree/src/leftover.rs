@@ -5,11 +5,12 @@ use std::io;
 use packhorse_proto::entry::Timestamp;
 use packhorse_proto::path::Name;
 use packhorse_proto::remains::{VARIANTS, partial_id};
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, fstat, statat, unlinkat};
+use rustix::fd::AsFd as _;
+use rustix::fs::{AtFlags, fstat, statat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::file::File;
 use crate::lock::{self, Access, Opened};
 use crate::node;
 use crate::partial;
@@ -233,7 +234,7 @@ impl Directory {
 
     /// Takes the files in this order, and removes them in the other. The first has to be there.
     fn remove_files(&self, names: &[&[u8]], written: Timestamp) -> io::Result<Removal> {
-        let mut held: Vec<(&[u8], OwnedFd)> = Vec::new();
+        let mut held: Vec<(&[u8], File)> = Vec::new();
         for name in names {
             match lock::open(self, name, Access::Remove)? {
                 Opened::Free(file) => held.push((name, file)),
@@ -247,7 +248,8 @@ impl Directory {
             return Ok(Removal::InUse);
         }
         for (name, _) in held.iter().rev() {
-            unlinkat(self, *name, AtFlags::empty())?;
+            self.storage()
+                .remove(self.as_fd(), name, AtFlags::empty())?;
         }
         Ok(Removal::Removed)
     }
@@ -262,7 +264,11 @@ impl Directory {
         if !own {
             return Ok(false);
         }
-        match unlinkat(self, roll::PLACE, AtFlags::REMOVEDIR) {
+        let place = roll::PLACE.as_bytes();
+        match self
+            .storage()
+            .remove(self.as_fd(), place, AtFlags::REMOVEDIR)
+        {
             Ok(()) => Ok(true),
             // EEXIST is another word for a directory that holds something (rmdir(2)).
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR | Errno::NOENT) => Ok(false),
@@ -274,7 +280,7 @@ impl Directory {
 fn look_at(
     directory: &Directory,
     name: &[u8],
-    what: impl FnOnce(&OwnedFd) -> io::Result<Left>,
+    what: impl FnOnce(&File) -> io::Result<Left>,
 ) -> io::Result<Sighting> {
     let (file, in_use) = match lock::open(directory, name, Access::Look)? {
         Opened::Free(file) => (file, false),
@@ -292,11 +298,7 @@ fn look_at(
 }
 
 /// What a journal tells of its file, where it is the journal of a file with these names.
-fn unfinished(
-    id: [u8; 8],
-    journal: &OwnedFd,
-    part: Option<&OwnedFd>,
-) -> io::Result<Option<Unfinished>> {
+fn unfinished(id: [u8; 8], journal: &File, part: Option<&File>) -> io::Result<Option<Unfinished>> {
     let Some((header, held)) = partial::progress(journal)? else {
         return Ok(None);
     };
@@ -317,7 +319,7 @@ fn unfinished(
 }
 
 /// Bytes on disk, and when one of the files was last written.
-fn use_of<'a>(files: impl Iterator<Item = &'a OwnedFd>) -> io::Result<(u64, Timestamp)> {
+fn use_of<'a>(files: impl Iterator<Item = &'a File>) -> io::Result<(u64, Timestamp)> {
     /// What `st_blocks` counts in, whatever the filesystem's own blocks are (stat(2)).
     const BLOCK: u64 = 512;
     let mut disk = 0_u64;

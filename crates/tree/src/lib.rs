@@ -9,10 +9,14 @@
 //! - [`Roll`] says which files of a session are complete, for one that goes on where it ended: [`Rolls`].
 //! - [`Leftover`] is what neither of them came back for.
 //!
+//! What changes a destination goes through a [`Storage`], which tests replace.
+//!
 //! Only Linux is spoken here, and all of it through rustix: paths are never joined and opened as text.
 
 mod beneath;
+mod boot;
 mod directory;
+mod file;
 mod leftover;
 mod lock;
 mod node;
@@ -20,15 +24,17 @@ mod partial;
 mod place;
 mod roll;
 mod source;
+mod storage;
 mod temporary;
 mod walk;
 
 pub use directory::Directory;
 pub use leftover::{Left, Leftover, OwnFile, Removal, Sighting, Unfinished};
 pub use node::NodeKind;
-pub use partial::{Remains, boot_id};
+pub use partial::Remains;
 pub use place::{Existing, Made, PlaceError, Placed};
 pub use roll::{Known, Roll, Rolls, is_own};
 pub use source::{Identity, SourceFile};
+pub use storage::{Disk, Storage};
 pub use temporary::{Temporary, Turn};
 pub use walk::{FileAt, Found, SourceError, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};

@@ -3,13 +3,12 @@
 
 use std::io;
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{
-    AtFlags, FlockOperation, Mode, OFlags, Stat, flock, fstat, openat, statat, unlinkat,
-};
+use rustix::fd::AsFd as _;
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, Stat, flock, fstat, statat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::file::File;
 use crate::node::NodeKind;
 use crate::place;
 
@@ -30,9 +29,9 @@ pub(crate) enum Access {
 #[derive(Debug)]
 pub(crate) enum Opened {
     /// Nobody else has it, as long as this is open where it was not only looked at.
-    Free(OwnedFd),
+    Free(File),
     /// Somebody else has it.
-    InUse(OwnedFd),
+    InUse(File),
     /// It is not there, or not any more.
     Missing,
     /// It is not ours: no regular file, another user's, or one with several names.
@@ -77,9 +76,14 @@ pub(crate) fn open(directory: &Directory, name: &[u8], access: Access) -> io::Re
     }
 }
 
-fn open_file(directory: &Directory, name: &[u8], access: Access) -> rustix::io::Result<OwnedFd> {
+fn open_file(directory: &Directory, name: &[u8], access: Access) -> rustix::io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let open = |more| openat(directory, name, flags | more, Mode::RUSR | Mode::WUSR);
+    let storage = directory.storage();
+    let open = |more| {
+        let mode = Mode::RUSR | Mode::WUSR;
+        let opened = storage.open(directory.as_fd(), name, flags | more, mode)?;
+        Ok(File::new(opened, storage))
+    };
     match access {
         Access::Look => open(OFlags::RDONLY),
         // Over a network a lock takes one that can be written. A file that got its permissions and not its name may be
@@ -98,7 +102,7 @@ pub(crate) fn open_locked(
     directory: &Directory,
     name: &[u8],
     create: bool,
-) -> io::Result<Option<OwnedFd>> {
+) -> io::Result<Option<File>> {
     let access = if create {
         Access::Create
     } else {
@@ -115,24 +119,25 @@ pub(crate) fn open_locked(
 /// Makes a file under a temporary name, for its owner alone, and locks it before anybody takes it for one that was left.
 ///
 /// A filesystem without locks has none on it, and nobody removes it there.
-pub(crate) fn create_temporary(directory: &Directory) -> rustix::io::Result<(OwnedFd, Vec<u8>)> {
+pub(crate) fn create_temporary(directory: &Directory) -> rustix::io::Result<(File, Vec<u8>)> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
     place::under_temporary_name(|name| {
-        let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
+        let storage = directory.storage();
+        let file = storage.open(directory.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)?;
         // Somebody came by before it was locked, and has removed it or is about to.
         if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            let _ = unlinkat(directory, name, AtFlags::empty());
+            place::discard(directory, name);
             return Err(Errno::EXIST);
         }
         match fstat(&file)?.st_nlink {
             0 => Err(Errno::EXIST),
-            _ => Ok(file),
+            _ => Ok(File::new(file, storage)),
         }
     })
 }
 
 /// Locks a file that is ours already. Where that cannot be done, it is as it was before there were locks.
-pub(crate) fn keep(file: &OwnedFd) {
+pub(crate) fn keep(file: &File) {
     let _ = flock(file, FlockOperation::NonBlockingLockExclusive);
 }
 

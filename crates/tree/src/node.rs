@@ -3,9 +3,12 @@
 use std::fmt;
 
 use packhorse_proto::entry::{Metadata, Mode, Timestamp};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd as _, BorrowedFd};
 use rustix::fs::{FileType, Stat, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
+
+use crate::file::File;
+use crate::storage::Storage;
 
 /// What stands under a name in a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,26 +110,34 @@ pub(crate) fn mode(mode: Mode) -> rustix::fs::Mode {
 }
 
 /// Permission bits exactly (no umask plays a part) and the modification time, by descriptor.
-pub(crate) fn set_metadata(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
-    rustix::fs::fchmod(&file, mode(metadata.mode))?;
-    set_times(file, metadata)
+pub(crate) fn set_metadata(
+    storage: &dyn Storage,
+    file: BorrowedFd<'_>,
+    metadata: Metadata,
+) -> rustix::io::Result<()> {
+    storage.set_mode(file, mode(metadata.mode))?;
+    set_times(storage, file, metadata)
 }
 
 /// The same for a file that may have been made with these permissions. Looking is much cheaper than setting them, which
 /// writes to the filesystem's journal.
-pub(crate) fn set_file_metadata(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
-    let has = rustix::fs::fstat(&file)?.st_mode & 0o7777;
+pub(crate) fn set_file_metadata(file: &File, metadata: Metadata) -> rustix::io::Result<()> {
+    let has = rustix::fs::fstat(file)?.st_mode & 0o7777;
     if has != u32::from(metadata.mode.bits()) {
-        rustix::fs::fchmod(&file, mode(metadata.mode))?;
+        file.storage().set_mode(file.as_fd(), mode(metadata.mode))?;
     }
-    set_times(file, metadata)
+    set_times(file.storage(), file.as_fd(), metadata)
 }
 
-fn set_times(file: impl AsFd, metadata: Metadata) -> rustix::io::Result<()> {
-    rustix::fs::futimens(&file, &times(metadata.modified))?;
+fn set_times(
+    storage: &dyn Storage,
+    file: BorrowedFd<'_>,
+    metadata: Metadata,
+) -> rustix::io::Result<()> {
+    storage.set_times(file, &times(metadata.modified))?;
     let seconds = metadata.modified.seconds();
     // Filesystems cut times they cannot hold without a word. All hold those of 32 bits.
-    if i32::try_from(seconds).is_err() && rustix::fs::fstat(&file)?.st_mtime != seconds {
+    if i32::try_from(seconds).is_err() && rustix::fs::fstat(file)?.st_mtime != seconds {
         return Err(Errno::OVERFLOW);
     }
     Ok(())

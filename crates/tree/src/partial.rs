@@ -6,14 +6,16 @@ use std::time::{Duration, Instant};
 
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Whole};
 use packhorse_proto::path::Name;
-use packhorse_proto::remains::journal::{HEADER, Header, RECORD, Records, record};
+use packhorse_proto::remains::journal::{
+    HEADER, Header, RECORD, Records, Said, checkpoint, record,
+};
 use packhorse_proto::remains::{BootId, Nonce, VARIANTS, Version, partial_id};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, renameat, statat, unlinkat};
-use rustix::io::Errno;
+use rustix::fd::AsFd as _;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, fstat, statat};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::file::File;
 use crate::lock::{self, is_ours, open_locked};
 use crate::node::{self, NodeKind};
 use crate::place;
@@ -39,7 +41,7 @@ pub(crate) struct Journal {
     pub(crate) part: Vec<u8>,
     pub(crate) name: Vec<u8>,
     /// Locked (flock) as long as it is open: whoever dies lets go of it.
-    file: OwnedFd,
+    file: File,
     state: Mutex<State>,
 }
 
@@ -48,6 +50,8 @@ struct State {
     nonce: Nonce,
     /// The place of the next record.
     place: u64,
+    /// The place behind the last checkpoint.
+    covered: u64,
     /// It could not be written: it ends where it is.
     broken: bool,
     touched: Instant,
@@ -65,11 +69,39 @@ impl Journal {
         if state.broken {
             return;
         }
-        let offset = HEADER as u64 + state.place * RECORD as u64;
         let record = record(&state.nonce, state.place, extent);
-        state.broken = write_all(&self.file, &record, offset).is_err();
+        self.add(state, &record);
+    }
+
+    fn add(&self, state: &mut State, record: &[u8; RECORD]) {
+        let offset = HEADER as u64 + state.place * RECORD as u64;
+        state.broken = self.file.write_at(record, offset).is_err();
         state.place += 1;
         state.touched = Instant::now();
+    }
+
+    /// Makes durable what it says of `file`, and says so, where there is something new to say: after the machine went down
+    /// it is believed then.
+    pub(crate) fn checkpoint(&self, file: &File) -> io::Result<()> {
+        let covered = {
+            let state = self.lock();
+            if state.broken || state.place == state.covered {
+                return Ok(());
+            }
+            state.place
+        };
+        // Nobody waits for this but whoever asked.
+        file.sync()?;
+        {
+            let state = &mut *self.lock();
+            if state.broken {
+                return Ok(());
+            }
+            let record = checkpoint(&state.nonce, state.place, covered);
+            self.add(state, &record);
+            state.covered = state.place;
+        }
+        self.file.sync()
     }
 
     /// The file was written to: the journal must not look older for long, or its file would be taken for one that somebody
@@ -89,42 +121,13 @@ impl Journal {
     fn touch_now(&self, state: &mut State) {
         state.touched = Instant::now();
         // A byte that stands there already.
-        let _ = write_all(&self.file, b"P", 0);
+        let _ = self.file.write_at(b"P", 0);
     }
 
     /// Removes its name.
     pub(crate) fn remove(&self, directory: &Directory) {
         place::discard(directory, &self.name);
     }
-}
-
-pub(crate) fn write_all(file: &OwnedFd, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::pwrite(file, bytes, offset) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                bytes = &bytes[written..];
-                offset += written as u64;
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
-}
-
-/// Reads until `buffer` is full or the file ends; answers how much that is.
-pub(crate) fn read_at(file: impl AsFd, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match rustix::io::pread(&file, &mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(filled)
 }
 
 /// The names of a partial file and its journal.
@@ -153,25 +156,6 @@ fn is_version(stat: &Stat, version: Version) -> bool {
     NodeKind::of(stat) == NodeKind::File
         && u64::try_from(stat.st_size) == Ok(version.size)
         && (found.mode, found.modified) == (version.metadata.mode, version.metadata.modified)
-}
-
-/// Which start of this machine this is. Where the kernel does not tell: one that never was, so that nothing is taken for
-/// written.
-#[must_use]
-pub fn boot_id() -> BootId {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let digits = text.bytes().filter(u8::is_ascii_hexdigit);
-    let mut id = BootId::default();
-    let mut count = 0;
-    for (place, digit) in digits.enumerate().take(2 * id.len()) {
-        let value = char::from(digit).to_digit(16).unwrap_or(0);
-        id[place / 2] = id[place / 2] << 4 | u8::try_from(value).unwrap_or(0);
-        count += 1;
-    }
-    if count < 2 * id.len() {
-        let _ = getrandom(&mut id[..], GetRandomFlags::empty());
-    }
-    id
 }
 
 impl Directory {
@@ -209,14 +193,16 @@ impl Directory {
         name: Name<'_>,
         version: Version,
         boot: BootId,
-        (part, journal_name, journal): (Vec<u8>, Vec<u8>, OwnedFd),
+        (part, journal_name, journal): (Vec<u8>, Vec<u8>, File),
     ) -> io::Result<Temporary> {
         let flags =
             OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
         // What is there is older than the lock, so nobody's.
         place::discard(self, &part);
-        let made = openat(&**self, &part[..], flags, Mode::RUSR | Mode::WUSR);
+        let storage = self.storage();
+        let made = storage.open(self.as_fd(), &part, flags, Mode::RUSR | Mode::WUSR);
         let file = made.inspect_err(|_| place::discard(self, &journal_name))?;
+        let file = File::new(file, storage);
         let begun = (|| {
             let mut nonce = Nonce::default();
             rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
@@ -227,8 +213,8 @@ impl Directory {
                 inode: fstat(&file)?.st_ino,
                 name: name.as_bytes().to_vec(),
             };
-            rustix::fs::ftruncate(&journal, 0)?;
-            write_all(&journal, &header.encode(), 0)?;
+            journal.cut()?;
+            journal.write_at(&header.encode(), 0)?;
             Ok(nonce)
         })();
         let nonce = begun.inspect_err(|_: &io::Error| {
@@ -240,14 +226,15 @@ impl Directory {
 
     fn journaled(
         self: &Arc<Self>,
-        file: OwnedFd,
-        (part, name, journal): (Vec<u8>, Vec<u8>, OwnedFd),
+        file: File,
+        (part, name, journal): (Vec<u8>, Vec<u8>, File),
         nonce: Nonce,
         place: u64,
     ) -> Temporary {
         let state = Mutex::new(State {
             nonce,
             place,
+            covered: place,
             broken: false,
             touched: Instant::now(),
         });
@@ -292,15 +279,22 @@ impl Directory {
         Ok(None)
     }
 
+    fn open_own(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<File> {
+        let opened = self
+            .storage()
+            .open(self.as_fd(), name, flags, Mode::empty())?;
+        Ok(File::new(opened, self.storage()))
+    }
+
     fn resume(
         self: &Arc<Self>,
         name: Name<'_>,
         version: Version,
         boot: BootId,
-        (part, journal_name, journal): (&[u8], &[u8], OwnedFd),
+        (part, journal_name, journal): (&[u8], &[u8], File),
     ) -> io::Result<Option<Remains>> {
         let mut header = [0; HEADER];
-        if read_at(&journal, &mut header, 0)? < HEADER {
+        if journal.read_at(&mut header, 0)? < HEADER {
             return Ok(None);
         }
         let header = Header::parse(&header);
@@ -310,7 +304,7 @@ impl Directory {
             return Ok(None);
         };
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(&**self, part, flags, Mode::empty()) else {
+        let Ok(file) = self.open_own(part, flags) else {
             return self.complete(name, &header, boot, (journal_name, &journal));
         };
         let (stat, journal_stat) = (fstat(&file)?, fstat(&journal)?);
@@ -319,7 +313,7 @@ impl Directory {
         }
         let names = (part.to_vec(), journal_name.to_vec());
         let mut records = Records::new(&header);
-        let tree = tree_of(&journal, &mut records)?;
+        let (tree, durable) = tree_of(&journal, &mut records)?;
         let end = tree
             .subtrees()
             .last()
@@ -332,7 +326,8 @@ impl Directory {
             let found = self.journaled(file, journal, header.nonce, place);
             return Ok(Some(Remains::Part(found, tree)));
         }
-        self.check_and_rewrite(file, &header, boot, (names, &journal))
+        let believed = if nobody_else { durable } else { 0 };
+        self.check_and_rewrite(file, (&header, believed), boot, (names, &journal))
             .map(|(found, tree)| Some(Remains::Part(found, tree)))
     }
 
@@ -342,10 +337,10 @@ impl Directory {
         name: Name<'_>,
         header: &Header,
         boot: BootId,
-        (journal_name, journal): (&[u8], &OwnedFd),
+        (journal_name, journal): (&[u8], &File),
     ) -> io::Result<Option<Remains>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = openat(self, name.as_bytes(), flags, Mode::empty()) else {
+        let Ok(file) = self.open_own(name.as_bytes(), flags) else {
             return Ok(None);
         };
         let stat = fstat(&file)?;
@@ -354,7 +349,7 @@ impl Directory {
         }
         let mut tree = ContentTree::new();
         let mut buffer = vec![0; READ];
-        each_record(journal, &mut Records::new(header), |extent| {
+        each_record(journal, &mut Records::new(header), |_, extent| {
             if header.boot == boot || holds(&file, &extent, &mut buffer)? {
                 // The same said twice is no harm.
                 let _ = tree.insert(&extent);
@@ -365,13 +360,14 @@ impl Directory {
         Ok(Some(Remains::Whole(tree)))
     }
 
-    /// Reads each extent that the journal speaks of, and writes a new one of those that are there.
+    /// Reads each extent that the journal speaks of, but for those of the first `believed` records, and writes a new one of
+    /// those that are there.
     fn check_and_rewrite(
         self: &Arc<Self>,
-        file: OwnedFd,
-        header: &Header,
+        file: File,
+        (header, believed): (&Header, u64),
         boot: BootId,
-        ((part, name), journal): ((Vec<u8>, Vec<u8>), &OwnedFd),
+        ((part, name), journal): ((Vec<u8>, Vec<u8>), &File),
     ) -> io::Result<(Temporary, ContentTree)> {
         let mut nonce = Nonce::default();
         rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
@@ -383,19 +379,33 @@ impl Directory {
         // It is locked before it is the journal, so nobody else takes it for one that was left.
         let (written, temporary) = lock::create_temporary(self)?;
         let rewritten = (|| {
-            write_all(&written, &fresh.encode(), 0)?;
+            written.write_at(&fresh.encode(), 0)?;
             let mut tree = ContentTree::new();
             let mut place = 0;
             let mut buffer = vec![0; READ];
-            each_record(journal, &mut Records::new(header), |extent| {
-                if holds(&file, &extent, &mut buffer)? && tree.insert(&extent).is_ok() {
-                    let record = record(&nonce, place, &extent);
-                    write_all(&written, &record, HEADER as u64 + place * RECORD as u64)?;
-                    place += 1;
+            let add = |record: [u8; RECORD], place: &mut u64| {
+                *place += 1;
+                written.write_at(&record, HEADER as u64 + (*place - 1) * RECORD as u64)
+            };
+            let mut covered = None;
+            each_record(journal, &mut Records::new(header), |at, extent| {
+                if at >= believed && covered.is_none() {
+                    covered = Some(place);
+                }
+                let there = at < believed || holds(&file, &extent, &mut buffer)?;
+                if there && tree.insert(&extent).is_ok() {
+                    add(record(&nonce, place, &extent), &mut place)?;
                 }
                 Ok(())
             })?;
-            renameat(&**self, &temporary[..], &**self, &name[..])?;
+            let covered = covered.unwrap_or(place);
+            if covered > 0 {
+                add(checkpoint(&nonce, place, covered), &mut place)?;
+            }
+            // Whichever of the two is there after the next power cut, it is whole.
+            self.storage().sync_content(written.as_fd())?;
+            self.storage()
+                .rename(self.as_fd(), &temporary, &name, RenameFlags::empty())?;
             Ok((tree, place))
         })();
         let (tree, place) =
@@ -406,53 +416,57 @@ impl Directory {
 }
 
 /// What a journal says its file is to become, and how many bytes of that are there.
-pub(crate) fn progress(journal: &OwnedFd) -> io::Result<Option<(Header, u64)>> {
+pub(crate) fn progress(journal: &File) -> io::Result<Option<(Header, u64)>> {
     let mut header = [0; HEADER];
-    if read_at(journal, &mut header, 0)? < HEADER {
+    if journal.read_at(&mut header, 0)? < HEADER {
         return Ok(None);
     }
     let Some(header) = Header::parse(&header) else {
         return Ok(None);
     };
-    let tree = tree_of(journal, &mut Records::new(&header))?;
+    let (tree, _) = tree_of(journal, &mut Records::new(&header))?;
     Ok(Some((header, tree.covered())))
 }
 
-fn tree_of(journal: &OwnedFd, records: &mut Records) -> io::Result<ContentTree> {
+/// The extents that a journal speaks of, and of how many of its first records they are on stable storage.
+fn tree_of(journal: &File, records: &mut Records) -> io::Result<(ContentTree, u64)> {
     let mut tree = ContentTree::new();
-    each_record(journal, records, |extent| {
+    let durable = each_record(journal, records, |_, extent| {
         // The same said twice is no harm.
         let _ = tree.insert(&extent);
         Ok(())
     })?;
-    Ok(tree)
+    Ok((tree, durable))
 }
 
-/// Hands over what each good record says.
+/// Hands over the extent of each good record, and the record's place. Answers what the last checkpoint covers.
 fn each_record(
-    journal: &OwnedFd,
+    journal: &File,
     records: &mut Records,
-    mut take: impl FnMut(ExtentValue) -> io::Result<()>,
-) -> io::Result<()> {
+    mut take: impl FnMut(u64, ExtentValue) -> io::Result<()>,
+) -> io::Result<u64> {
+    let mut durable = 0;
     let mut buffer = vec![0; BATCH * RECORD];
     loop {
         let offset = HEADER as u64 + records.place() * RECORD as u64;
-        let length = read_at(journal, &mut buffer, offset)?;
+        let length = journal.read_at(&mut buffer, offset)?;
         let (whole, _) = buffer[..length].as_chunks::<RECORD>();
         for bytes in whole {
-            let Some(extent) = records.read(bytes) else {
-                return Ok(());
-            };
-            take(extent)?;
+            let place = records.place();
+            match records.read(bytes) {
+                Some(Said::Extent(extent)) => take(place, extent)?,
+                Some(Said::Durable(covered)) => durable = covered,
+                None => return Ok(durable),
+            }
         }
         if whole.len() < BATCH {
-            return Ok(());
+            return Ok(durable);
         }
     }
 }
 
 /// Whether this is what the file has there.
-fn holds(file: &OwnedFd, extent: &ExtentValue, buffer: &mut [u8]) -> io::Result<bool> {
+fn holds(file: &File, extent: &ExtentValue, buffer: &mut [u8]) -> io::Result<bool> {
     debug_assert!(extent.length() <= EXTENT_SIZE);
     let Some(mut hasher) = ExtentHasher::new(extent.offset()) else {
         return Ok(false);
@@ -461,7 +475,7 @@ fn holds(file: &OwnedFd, extent: &ExtentValue, buffer: &mut [u8]) -> io::Result<
     while hasher.position() < end {
         let want = usize::try_from(end - hasher.position()).unwrap_or(usize::MAX);
         let want = want.min(buffer.len());
-        let read = read_at(file, &mut buffer[..want], hasher.position())?;
+        let read = file.read_at(&mut buffer[..want], hasher.position())?;
         if read < want || hasher.update(&buffer[..read]).is_none() {
             return Ok(false);
         }
@@ -472,6 +486,6 @@ fn holds(file: &OwnedFd, extent: &ExtentValue, buffer: &mut [u8]) -> io::Result<
 
 /// Removes what was not left for anybody: the partial file and its journal.
 pub(crate) fn discard(directory: &Directory, journal: &Journal) {
-    let _ = unlinkat(directory, &journal.part[..], AtFlags::empty());
+    place::discard(directory, &journal.part);
     journal.remove(directory);
 }

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::io;
 
 use packhorse_proto::path::Name;
-use rustix::fs::{AtFlags, RenameFlags, linkat, renameat, renameat_with, statat, unlinkat};
+use rustix::fd::AsFd as _;
+use rustix::fs::{AtFlags, RenameFlags, statat};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -131,7 +132,15 @@ pub(crate) fn take_name(
     existing: Existing,
 ) -> Result<Placed, PlaceError> {
     let renamed = match existing {
-        Existing::Replace => renameat(directory, temporary, directory, name.as_bytes()),
+        Existing::Replace => {
+            let storage = directory.storage();
+            storage.rename(
+                directory.as_fd(),
+                temporary,
+                name.as_bytes(),
+                RenameFlags::empty(),
+            )
+        }
         Existing::Keep => rename_to_free_name(directory, temporary, name),
     };
     if renamed.is_err() {
@@ -149,18 +158,12 @@ fn rename_to_free_name(
     temporary: &[u8],
     name: Name<'_>,
 ) -> rustix::io::Result<()> {
-    let name = name.as_bytes();
-    match renameat_with(
-        directory,
-        temporary,
-        directory,
-        name,
-        RenameFlags::NOREPLACE,
-    ) {
+    let (name, at, storage) = (name.as_bytes(), directory.as_fd(), directory.storage());
+    match storage.rename(at, temporary, name, RenameFlags::NOREPLACE) {
         // The filesystem does not know how; a second name in one step does the same.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            linkat(directory, temporary, directory, name, AtFlags::empty())?;
-            unlinkat(directory, temporary, AtFlags::empty())
+            storage.link(at, temporary, name)?;
+            storage.remove(at, temporary, AtFlags::empty())
         }
         answer => answer,
     }
@@ -168,5 +171,7 @@ fn rename_to_free_name(
 
 /// Removes something unfinished. Where even that fails, the error that led here is the one to tell.
 pub(crate) fn discard(directory: &Directory, temporary: &[u8]) {
-    let _ = unlinkat(directory, temporary, AtFlags::empty());
+    let _ = directory
+        .storage()
+        .remove(directory.as_fd(), temporary, AtFlags::empty());
 }

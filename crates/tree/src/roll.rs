@@ -2,6 +2,7 @@
 //!
 //! They are in the directory `.packhorse` of the destination, one for each session, locked by it as long as it lives.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -11,14 +12,14 @@ use packhorse_proto::extent::Hash;
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::remains::roll::{Front, HEADER, Header, MAX_RECORD, Record, front};
 use packhorse_proto::remains::{BootId, Nonce, Version};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Dir, Mode, mkdirat, unlinkat};
+use rustix::fd::AsFd as _;
+use rustix::fs::{AtFlags, Dir, Mode};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::file::File;
 use crate::lock::open_locked;
-use crate::partial::{read_at, write_all};
 use crate::place;
 
 /// Where rolls are, in a destination.
@@ -69,7 +70,7 @@ pub struct Roll {
     place: Arc<Directory>,
     name: Vec<u8>,
     /// Locked as long as it is open.
-    file: OwnedFd,
+    file: File,
     nonce: Nonce,
     /// Records so far, and bytes of the file.
     records: u64,
@@ -128,7 +129,7 @@ impl Roll {
     /// # Errors
     /// The disk is full or failing.
     pub fn flush(&mut self) -> io::Result<()> {
-        write_all(&self.file, &self.buffer, self.written)?;
+        self.file.write_at(&self.buffer, self.written)?;
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
@@ -142,9 +143,10 @@ impl Roll {
 }
 
 /// Makes the file of a roll and locks it.
-fn make(destination: &Directory) -> io::Result<(Arc<Directory>, Nonce, Vec<u8>, OwnedFd)> {
+fn make(destination: &Directory) -> io::Result<(Arc<Directory>, Nonce, Vec<u8>, File)> {
     for _ in 0..TRIES {
-        match mkdirat(destination, PLACE, Mode::RWXU) {
+        let storage = destination.storage();
+        match storage.make_directory(destination.as_fd(), PLACE.as_bytes(), Mode::RWXU) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(error) => return Err(error.into()),
         }
@@ -170,7 +172,7 @@ fn make(destination: &Directory) -> io::Result<(Arc<Directory>, Nonce, Vec<u8>, 
 }
 
 /// How many files a roll names, as far as so many bytes of it tell, and whether that is all; `None` for what is no roll.
-pub(crate) fn count(file: &OwnedFd, bytes: u64) -> io::Result<Option<(u64, bool)>> {
+pub(crate) fn count(file: &File, bytes: u64) -> io::Result<Option<(u64, bool)>> {
     let Some(mut records) = Records::open(file)? else {
         return Ok(None);
     };
@@ -184,7 +186,10 @@ pub(crate) fn count(file: &OwnedFd, bytes: u64) -> io::Result<Option<(u64, bool)
 
 /// Removes the directory where it holds nothing.
 pub(crate) fn remove_place(destination: &Directory) {
-    let _ = unlinkat(destination, PLACE, AtFlags::REMOVEDIR);
+    let place = PLACE.as_bytes();
+    let _ = destination
+        .storage()
+        .remove(destination.as_fd(), place, AtFlags::REMOVEDIR);
 }
 
 /// The rolls of earlier sessions, read beside a manifest.
@@ -196,7 +201,7 @@ struct OldRoll {
     place: Arc<Directory>,
     name: Vec<u8>,
     /// Locked as long as it is open.
-    records: Records<OwnedFd>,
+    records: Records<File>,
     ended: bool,
     /// What was taken apart and not asked for.
     ahead: BTreeMap<RelativePath, (Version, Hash)>,
@@ -344,11 +349,11 @@ struct Records<F> {
     read: u64,
 }
 
-impl<F: AsFd> Records<F> {
+impl<F: Borrow<File>> Records<F> {
     /// `None` for what is no roll.
     fn open(file: F) -> io::Result<Option<Self>> {
         let mut header = [0; HEADER];
-        let read = read_at(&file, &mut header, 0)?;
+        let read = file.borrow().read_at(&mut header, 0)?;
         let header = Header::parse(&header).filter(|_| read == HEADER);
         Ok(header.map(|header| Self {
             file,
@@ -378,7 +383,10 @@ impl<F: AsFd> Records<F> {
             self.apart = 0;
             let have = self.buffer.len();
             self.buffer.resize(have + BUFFER, 0);
-            let read = read_at(&self.file, &mut self.buffer[have..], self.read)?;
+            let read = self
+                .file
+                .borrow()
+                .read_at(&mut self.buffer[have..], self.read)?;
             self.buffer.truncate(have + read);
             self.read += read as u64;
             if read == 0 {

@@ -4,11 +4,12 @@ use std::io;
 
 use packhorse_proto::entry::{Metadata, Timestamp};
 use packhorse_proto::path::Name;
-use rustix::fd::OwnedFd;
-use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise, fstat, openat};
+use rustix::fd::AsFd as _;
+use rustix::fs::{Advice, Mode, OFlags, Stat, fadvise, fstat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::file::File;
 use crate::node::{self, NodeKind};
 
 /// From this size on the kernel is told to read ahead further, in bytes.
@@ -56,7 +57,7 @@ fn explain(error: Errno) -> io::Error {
 /// A regular file open for reading.
 #[derive(Debug)]
 pub struct SourceFile {
-    file: OwnedFd,
+    file: File,
     identity: Identity,
     metadata: Metadata,
 }
@@ -70,7 +71,11 @@ impl SourceFile {
     /// It is missing, not allowed, or not a regular file (any more).
     pub fn open(parent: &Directory, name: Name<'_>) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(parent, name.as_bytes(), flags, Mode::empty()).map_err(explain)?;
+        let storage = parent.storage();
+        let file = storage
+            .open(parent.as_fd(), name.as_bytes(), flags, Mode::empty())
+            .map_err(explain)?;
+        let file = File::new(file, storage);
         let stat = fstat(&file)?;
         let kind = NodeKind::of(&stat);
         if kind != NodeKind::File {
@@ -112,16 +117,7 @@ impl SourceFile {
     /// # Errors
     /// The disk or the network behind it failed.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match rustix::io::pread(&self.file, &mut buffer[filled..], offset + filled as u64) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(filled)
+        self.file.read_at(buffer, offset)
     }
 
     /// Whether the file is no longer what it was when it was opened.

@@ -1,18 +1,17 @@
 //! A file that is not finished: nobody sees it under its name before it is whole.
 
 use std::io;
-use std::os::fd::AsRawFd as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::extent::{ContentTree, ExtentValue};
 use packhorse_proto::path::Name;
-use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatvfs, linkat, openat};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{FallocateFlags, OFlags, fstatvfs};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::file::File;
 use crate::lock;
 use crate::node;
 use crate::partial::{self, Journal};
@@ -26,7 +25,7 @@ use crate::place::{self, Existing, PlaceError, Placed};
 #[derive(Debug)]
 pub struct Temporary {
     directory: Arc<Directory>,
-    file: OwnedFd,
+    file: File,
     /// Its temporary name, where it needs one.
     named: Option<Vec<u8>>,
     /// Where it is to outlive this process.
@@ -39,10 +38,11 @@ pub struct Temporary {
 impl Temporary {
     pub(crate) fn create(directory: Arc<Directory>, mode: entry::Mode) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match openat(&directory, c".", flags, node::mode(mode)) {
+        let storage = directory.storage();
+        match storage.open(directory.as_fd(), b".", flags, node::mode(mode)) {
             Ok(file) => Ok(Self {
+                file: File::new(file, storage),
                 directory,
-                file,
                 named: None,
                 journal: None,
                 writing: Mutex::default(),
@@ -65,7 +65,7 @@ impl Temporary {
         })
     }
 
-    pub(crate) fn journaled(directory: Arc<Directory>, file: OwnedFd, journal: Journal) -> Self {
+    pub(crate) fn journaled(directory: Arc<Directory>, file: File, journal: Journal) -> Self {
         Self {
             directory,
             file,
@@ -82,6 +82,26 @@ impl Temporary {
         }
     }
 
+    /// Makes durable what was noted so far, where it is to outlive this process and there is something new: what was
+    /// noted is believed after a power cut, too.
+    ///
+    /// # Errors
+    /// The disk is failing.
+    pub fn checkpoint(&self) -> io::Result<()> {
+        match &self.journal {
+            Some(journal) => journal.checkpoint(&self.file),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes its content durable.
+    ///
+    /// # Errors
+    /// The disk is full or failing: what was written may not be there.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
     /// Gives back what was reserved for what is not in `tree`, of a file that is left for another session. `false` for one
     /// that goes when it is dropped.
     pub fn release(&self, tree: &ContentTree, size: u64) -> bool {
@@ -94,7 +114,7 @@ impl Temporary {
         for (held, length) in held.chain([(size, 0)]) {
             if start < held {
                 // A filesystem that cannot is one that has reserved nothing.
-                let _ = fallocate(&self.file, mode, start, held - start);
+                let _ = self.file.allocate(mode, start, held - start);
             }
             start = held + length;
         }
@@ -121,15 +141,10 @@ impl Temporary {
         if size > filesystem.f_bavail.saturating_mul(filesystem.f_frsize) {
             return Ok(());
         }
-        loop {
-            match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
-                Err(Errno::INTR) => {}
-                // It cannot, or not for this file.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            }
+        match self.file.allocate(FallocateFlags::empty(), 0, size) {
+            // It cannot, or not for this file.
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(()),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -168,17 +183,17 @@ impl Temporary {
 
     fn link(&self, name: Name<'_>, existing: Existing) -> Result<Placed, PlaceError> {
         let directory = &*self.directory;
-        match (
-            link_descriptor(&self.file, directory, name.as_bytes()),
-            existing,
-        ) {
+        let give = |name: &[u8]| {
+            let storage = directory.storage();
+            storage.name(self.file.as_fd(), directory.as_fd(), name)
+        };
+        match (give(name.as_bytes()), existing) {
             (Ok(()), _) => Ok(Placed::Stored),
             (Err(Errno::EXIST), Existing::Keep) => Ok(Placed::Kept),
             (Err(Errno::EXIST), Existing::Replace) => {
                 // It has a temporary name for a moment, and is not one that was left.
                 lock::keep(&self.file);
-                let link = |temporary: &[u8]| link_descriptor(&self.file, directory, temporary);
-                let ((), temporary) = place::under_temporary_name(link)
+                let ((), temporary) = place::under_temporary_name(give)
                     .map_err(|error| PlaceError::io(name, error))?;
                 place::take_name(directory, &temporary, name, existing)
             }
@@ -200,11 +215,17 @@ impl Turn<'_> {
     /// # Errors
     /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        partial::write_all(&self.temporary.file, bytes, offset)?;
+        self.temporary.file.write_at(bytes, offset)?;
         if let Some(journal) = &self.temporary.journal {
             journal.touch_soon();
         }
         Ok(())
+    }
+}
+
+impl AsFd for Temporary {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -214,34 +235,6 @@ impl Drop for Temporary {
             place::discard(&self.directory, &temporary);
         }
     }
-}
-
-/// Whether this process may not name a file by its bare descriptor, but may through /proc.
-static NEEDS_PROC: AtomicBool = AtomicBool::new(false);
-
-/// Gives the open, nameless `file` a name.
-///
-/// By the descriptor alone it takes a privilege before Linux 6.10, which answers ENOENT without it.
-fn link_descriptor(file: &OwnedFd, directory: &Directory, name: &[u8]) -> rustix::io::Result<()> {
-    if !NEEDS_PROC.load(Ordering::Relaxed) {
-        match linkat(file, c"", directory, name, AtFlags::EMPTY_PATH) {
-            Err(first @ (Errno::NOENT | Errno::PERM | Errno::INVAL)) => {
-                let second = link_through_proc(file, directory, name);
-                if second.is_ok() {
-                    NEEDS_PROC.store(true, Ordering::Relaxed);
-                }
-                // The directory itself is gone: the other way cannot know.
-                return second.map_err(|error| if error == Errno::PERM { first } else { error });
-            }
-            answer => return answer,
-        }
-    }
-    link_through_proc(file, directory, name)
-}
-
-fn link_through_proc(file: &OwnedFd, directory: &Directory, name: &[u8]) -> rustix::io::Result<()> {
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(CWD, path, directory, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 #[cfg(test)]
@@ -347,21 +340,5 @@ mod tests {
             stat.len(),
         );
         assert_eq!(told, (0o640, 1, 2, 7));
-    }
-
-    #[test]
-    fn a_descriptor_gets_a_name_through_proc() {
-        let root = tempdir().unwrap();
-        let directory = Arc::new(Directory::open_root(root.path()).unwrap());
-        let file = Temporary::create(Arc::clone(&directory), Mode::from_st_mode(0o600)).unwrap();
-        file.turn().write_at(b"content", 0).unwrap();
-        link_through_proc(&file.file, &directory, b"a").unwrap();
-        assert_eq!(fs::read(root.path().join("a")).unwrap(), b"content");
-        symlink("nowhere", root.path().join("link")).unwrap();
-        for taken in [&b"a"[..], b"link"] {
-            let again = link_through_proc(&file.file, &directory, taken);
-            assert_eq!(again, Err(Errno::EXIST));
-        }
-        assert!(fs::symlink_metadata(root.path().join("nowhere")).is_err());
     }
 }

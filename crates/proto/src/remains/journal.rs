@@ -1,5 +1,5 @@
-//! The journal of a file that is not complete: [`HEADER`] bytes, then a record of [`RECORD`] bytes for each extent that
-//! was verified, in the order in which that happened.
+//! The journal of a file that is not complete: [`HEADER`] bytes, then records of [`RECORD`] bytes, in the order in which
+//! things happened: one for each extent that was verified, and [`checkpoint`]s.
 
 use super::{BootId, Bytes, CHECK, Nonce, Version, check};
 use crate::extent::ExtentValue;
@@ -83,9 +83,34 @@ pub fn record(nonce: &Nonce, place: u64, extent: &ExtentValue) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[..8].copy_from_slice(&extent.offset().to_be_bytes());
     record[8..RECORD - CHECK].copy_from_slice(extent.value());
+    seal(record, nonce, place)
+}
+
+/// Where a record has the offset of its extent, a checkpoint has what no offset is.
+const CHECKPOINT: u64 = u64::MAX;
+
+/// A record of this: what the first `covered` records say is on stable storage, and is there whatever happened since.
+#[must_use]
+pub fn checkpoint(nonce: &Nonce, place: u64, covered: u64) -> [u8; RECORD] {
+    let mut record = [0; RECORD];
+    record[..8].copy_from_slice(&CHECKPOINT.to_be_bytes());
+    record[8..16].copy_from_slice(&covered.to_be_bytes());
+    seal(record, nonce, place)
+}
+
+fn seal(mut record: [u8; RECORD], nonce: &Nonce, place: u64) -> [u8; RECORD] {
     let sum = check(nonce, place, &record[..RECORD - CHECK]);
     record[RECORD - CHECK..].copy_from_slice(&sum);
     record
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// This extent is there, and verified.
+    Extent(ExtentValue),
+    /// What so many of the first records say is on stable storage.
+    Durable(u64),
 }
 
 /// Reads the records of a journal, one after the other.
@@ -107,17 +132,19 @@ impl Records {
         }
     }
 
-    /// What the next record says is there; `None` where it is not one, and neither is what comes behind it.
-    pub fn read(&mut self, record: &[u8; RECORD]) -> Option<ExtentValue> {
+    /// What the next record says; `None` where it is not one, and neither is what comes behind it.
+    pub fn read(&mut self, record: &[u8; RECORD]) -> Option<Said> {
         let (body, sum) = record.split_at(RECORD - CHECK);
         if check(&self.nonce, self.place, body) != *sum {
             return None;
         }
         let mut bytes = Bytes(body);
-        let (offset, value) = (bytes.u64()?, bytes.take()?);
-        let value = ExtentValue::known(offset, self.size, value)?;
+        let said = match bytes.u64()? {
+            CHECKPOINT => Said::Durable(bytes.u64().filter(|&covered| covered <= self.place)?),
+            offset => Said::Extent(ExtentValue::known(offset, self.size, bytes.take()?)?),
+        };
         self.place += 1;
-        Some(value)
+        Some(said)
     }
 
     /// The place of the next record.

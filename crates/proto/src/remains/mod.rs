@@ -12,11 +12,27 @@ pub mod roll;
 
 use crate::entry::{Metadata, Mode, Timestamp};
 
-/// What tells one start of a machine from another: Linux's `/proc/sys/kernel/random/boot_id`.
+/// What tells one start of a machine from another, and one mount of a filesystem: see [`boot_and_mount`].
 ///
-/// What a process wrote before it was killed is there for the next one; what it wrote before the machine went down
-/// may not be.
+/// What a process wrote before it was killed is there for the next one; what it wrote before the machine went down, or its
+/// disk was pulled out, may not be.
 pub type BootId = [u8; 16];
+
+/// One number of Linux's `/proc/sys/kernel/random/boot_id`, a filesystem's device (major, minor), and its mount's
+/// number (statx(2)).
+#[must_use]
+pub fn boot_and_mount(boot: BootId, device: [u32; 2], mount: u64) -> BootId {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&boot);
+    for number in device {
+        hasher.update(&number.to_be_bytes());
+    }
+    hasher.update(&mount.to_be_bytes());
+    let mut id = BootId::default();
+    let length = id.len();
+    id.copy_from_slice(&hasher.finalize().as_bytes()[..length]);
+    id
+}
 
 /// Drawn at random for each file, so that no record of another file, or of this one before it was begun anew, is taken for
 /// one of it.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use packhorse_endpoint::{self as endpoint, CallObserver, Observed};
 use packhorse_proto::path::RelativePath;
-use packhorse_tree::Existing;
+use packhorse_tree::{Disk, Existing};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{MissedTickBehavior, interval};
@@ -59,7 +59,7 @@ pub async fn receive(
     let loopback = SocketAddr::from((Ipv4Addr::LOCALHOST, endpoint::DEFAULT_PORT));
     let listener = endpoint::listen(Some(options.listen.unwrap_or(loopback)))?;
     let address = listener.local_addr().map_err(Error::Lost)?;
-    let destination = crate::receiver::open_destination(&options.directory)?;
+    let destination = crate::receiver::open_destination(Arc::new(Disk), &options.directory)?;
     let listener = TcpListener::from_std(listener).map_err(Error::Lost)?;
     let (hall, reports) = Hall::new(destination, options.existing, options.limits);
     let mut desk = Desk::new(hall, reports);

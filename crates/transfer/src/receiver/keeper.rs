@@ -8,9 +8,7 @@ use packhorse_proto::message::{MAX_HELD, SourceId};
 use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
 use packhorse_proto::remains::{BootId, Version};
-use packhorse_tree::{
-    Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary, boot_id,
-};
+use packhorse_tree::{Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary};
 
 use crate::verify::hash_file;
 
@@ -65,8 +63,8 @@ impl Keeper {
     pub(crate) fn new(destination: Arc<Directory>) -> Self {
         let rolls = Rolls::open(&destination).unwrap_or_default();
         Self {
+            boot: destination.boot_id(),
             destination,
-            boot: boot_id(),
             resumes: !rolls.is_empty(),
             state: Mutex::new(State {
                 prefix: None,
@@ -174,7 +172,7 @@ impl Keeper {
                 self.write(state);
             }
         }
-        match parent.begin_file(name, version, self.boot)? {
+        match parent.begin_file(name, version, parent.boot_id())? {
             Some(file) => Ok(file),
             None => parent.create_file(version.metadata.mode),
         }
@@ -194,7 +192,7 @@ impl Keeper {
         if let Some(hash) = self.find_whole(path, parent, version) {
             return Found::Whole(hash);
         }
-        match parent.resume_file(name, version, self.boot) {
+        match parent.resume_file(name, version, parent.boot_id()) {
             Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
                 Ok(Some(hash)) => Found::Whole(hash),
                 _ => Found::Nothing,
@@ -233,8 +231,9 @@ impl Keeper {
         if !parent.still_has(name, version) {
             return None;
         }
-        // What was written before the machine went down may not be there.
-        let same = known.boot == self.boot || hash_of(parent, name) == Some(known.hash);
+        // What was written before the machine went down, or the disk was pulled out, may not be there.
+        let same = known.boot == self.boot && parent.shares_mount_with(&self.destination)
+            || hash_of(parent, name) == Some(known.hash);
         same.then_some(known.hash)
     }
 

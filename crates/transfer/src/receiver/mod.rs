@@ -24,7 +24,7 @@ use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::Mode;
 use packhorse_proto::escape::Escaped;
 use packhorse_proto::preface::Security;
-use packhorse_tree::{Directory, Existing};
+use packhorse_tree::{Directory, Existing, Storage};
 use packhorse_trust::Code;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -63,7 +63,7 @@ pub async fn receive(
         ReceiveSecurity::Generate => (Security::Tls, None),
         ReceiveSecurity::Given(code) => (Security::Tls, Some(Arc::new(code))),
     };
-    let destination = open_destination(&options.directory)?;
+    let destination = open_destination(Arc::clone(&options.storage), &options.directory)?;
     let listener = TcpListener::from_std(listener).map_err(Error::Lost)?;
     let (news_to, news) = mpsc::unbounded_channel();
     let desk = options.classic.map(|limits| {
@@ -106,13 +106,16 @@ fn address_to_listen_on(options: &ReceiveOptions) -> Option<SocketAddr> {
     options.listen.or(local.then_some(loopback))
 }
 
-pub(crate) fn open_destination(directory: &Path) -> Result<Arc<Directory>, Error> {
+pub(crate) fn open_destination(
+    storage: Arc<dyn Storage>,
+    directory: &Path,
+) -> Result<Arc<Directory>, Error> {
     let failed = |error| Error::Destination {
         directory: Escaped(directory.as_os_str().as_encoded_bytes()).to_string(),
         error,
     };
     fs::create_dir_all(directory).map_err(failed)?;
-    let root = Arc::new(Directory::open_root(directory).map_err(failed)?);
+    let root = Arc::new(Directory::open_root_on(storage, directory).map_err(failed)?);
     // A place that cannot be written shows now, and not file by file.
     drop(
         root.create_file(Mode::from_st_mode(0o600))
@@ -429,6 +432,7 @@ mod tests {
 
     use super::*;
     use crate::classic::ClassicLimits;
+    use crate::options::Disk;
 
     #[test]
     fn what_takes_anybody_is_reached_from_here_alone_unless_an_address_is_named() {
@@ -443,6 +447,7 @@ mod tests {
             classic: None,
             calls: None,
             stages: None,
+            storage: Arc::new(Disk),
         };
         assert_eq!(address_to_listen_on(&options), None);
         options.classic = Some(ClassicLimits::default());

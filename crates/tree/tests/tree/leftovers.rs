@@ -8,11 +8,13 @@ use packhorse_proto::extent::{EXTENT_SIZE, ExtentHasher, Whole};
 use packhorse_proto::remains::Version;
 use packhorse_proto::remains::roll::Record;
 use packhorse_tree::{
-    Left, Leftover, OwnFile, Remains, Removal, Roll, Sighting, Temporary, Unfinished, boot_id,
+    Left, Leftover, OwnFile, Remains, Removal, Roll, Sighting, Temporary, Unfinished,
 };
 use tempfile::tempdir;
 
 use crate::fixture::{directory, metadata, name, names_in, path};
+
+const THIS_BOOT: [u8; 16] = [6; 16];
 
 const SIZE: u64 = 3 * EXTENT_SIZE + 5;
 
@@ -25,7 +27,7 @@ fn version() -> Version {
 
 /// A writer that has so many extents.
 fn write(root: &Path, extents: u64) -> Temporary {
-    let begun = directory(root).begin_file(name("large"), version(), boot_id());
+    let begun = directory(root).begin_file(name("large"), version(), THIS_BOOT);
     let file = begun.unwrap().expect("a variant is free");
     for extent in 0..extents {
         let content = vec![7; usize::try_from(EXTENT_SIZE).unwrap()];
@@ -119,7 +121,7 @@ fn looking_holds_nothing_and_one_that_was_found_again_is_in_use() {
     drop(write(root.path(), 1));
     let journal = ending(root.path(), ".journal");
     let seen = found(&journal);
-    let resumed = directory(root.path()).resume_file(name("large"), version(), boot_id());
+    let resumed = directory(root.path()).resume_file(name("large"), version(), THIS_BOOT);
     let Some(Remains::Part(file, tree)) = resumed.unwrap() else {
         panic!("it is there");
     };
@@ -177,7 +179,7 @@ fn a_journal_is_believed_about_its_own_file_only() {
 fn a_roll_is_counted_and_in_use_as_long_as_its_session_lives() {
     let root = tempdir().unwrap();
     let at = directory(root.path());
-    let mut roll = Roll::begin(&at, [3; 8], boot_id()).unwrap();
+    let mut roll = Roll::begin(&at, [3; 8], THIS_BOOT).unwrap();
     for number in 0..3000 {
         roll.add(&Record {
             path: path(&format!("directory/file {number}")),

@@ -8,13 +8,15 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Whole};
 use packhorse_proto::remains::{BootId, Version};
-use packhorse_tree::{Directory, Existing, Placed, Remains, Temporary, boot_id};
+use packhorse_tree::{Directory, Existing, Placed, Remains, Temporary};
 use tempfile::{TempDir, tempdir};
 
 use crate::fixture::{directory, metadata, name, names_in};
 
 /// Five extents, the last one short.
 const SIZE: u64 = 4 * EXTENT_SIZE + 4321;
+
+const THIS_BOOT: BootId = [6; 16];
 
 const ANOTHER_BOOT: BootId = [7; 16];
 
@@ -67,7 +69,7 @@ impl Scene {
     fn begin(&self) -> Temporary {
         let begun = self
             .directory()
-            .begin_file(name("large"), self.version, boot_id());
+            .begin_file(name("large"), self.version, THIS_BOOT);
         begun.unwrap().expect("a variant is free")
     }
 
@@ -137,11 +139,11 @@ fn a_partial_file_is_found_again_with_what_it_holds_and_completed() {
     let scene = Scene::new();
     scene.leave(&[0, 2, 4]);
     assert_eq!(names_in(scene.root.path()).len(), 2);
-    let (file, tree) = scene.resume_part(boot_id());
+    let (file, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[0, 2, 4]));
     scene.write(&file, &[3]);
     drop(file);
-    let (file, mut tree) = scene.resume_part(boot_id());
+    let (file, mut tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[0, 2, 4, 3]));
     scene.write(&file, &[1]);
     tree.insert(&scene.value(1)).unwrap();
@@ -155,18 +157,20 @@ fn a_partial_file_is_found_again_with_what_it_holds_and_completed() {
     assert!(fs::read(scene.root.path().join("large")).unwrap() == scene.content);
 }
 
+/// Bytes that this thread has read from files, as the kernel counts them.
+fn read_by_us() -> u64 {
+    let io = fs::read_to_string("/proc/thread-self/io").unwrap();
+    let line = io.lines().find(|line| line.starts_with("rchar:")).unwrap();
+    line["rchar: ".len()..].parse().unwrap()
+}
+
 /// Nothing is read where nothing can have happened: the descriptor of the partial file has read no byte.
 #[test]
 fn a_file_that_was_only_written_is_not_read_again() {
     let scene = Scene::new();
     scene.leave(&[0, 1, 2, 3]);
-    let read_by_us = || {
-        let io = fs::read_to_string("/proc/thread-self/io").unwrap();
-        let line = io.lines().find(|line| line.starts_with("rchar:")).unwrap();
-        line["rchar: ".len()..].parse::<u64>().unwrap()
-    };
     let before = read_by_us();
-    let (_file, tree) = scene.resume_part(boot_id());
+    let (_file, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree.covered(), 4 * EXTENT_SIZE);
     assert!(read_by_us() - before < 64 << 10);
 }
@@ -176,12 +180,12 @@ fn what_somebody_else_wrote_to_is_read_and_what_is_wrong_dropped() {
     let scene = Scene::new();
     scene.leave(&[0, 1, 2, 4]);
     scene.spoil(EXTENT_SIZE + 17);
-    let (file, tree) = scene.resume_part(boot_id());
+    let (file, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[0, 2, 4]));
     // The journal was written anew: what it says now holds for the next one, too.
     scene.write(&file, &[1]);
     drop(file);
-    let (_file, tree) = scene.resume_part(boot_id());
+    let (_file, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[0, 2, 4, 1]));
 }
 
@@ -196,8 +200,35 @@ fn after_the_machine_was_started_anew_everything_is_read() {
     let part = fs::File::options().write(true).open(scene.part()).unwrap();
     part.write_at(&[0; 4096], 4 * EXTENT_SIZE).unwrap();
     part.set_len(4 * EXTENT_SIZE + 4096).unwrap();
-    let (_file, tree) = scene.resume_part(boot_id());
+    let (_file, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[0, 1]));
+}
+
+#[test]
+fn what_a_checkpoint_covers_is_not_read_after_the_machine_was_started_anew() {
+    let scene = Scene::new();
+    let file = scene.begin();
+    scene.write(&file, &[0, 2, 1]);
+    file.checkpoint().unwrap();
+    // Nothing new: nothing more is written.
+    let length = fs::metadata(scene.journal()).unwrap().len();
+    file.checkpoint().unwrap();
+    assert_eq!(fs::metadata(scene.journal()).unwrap().len(), length);
+    scene.write(&file, &[4]);
+    drop(file);
+    for boot in [ANOTHER_BOOT, THIS_BOOT] {
+        let before = read_by_us();
+        let (file, tree) = scene.resume_part(boot);
+        let read = read_by_us() - before;
+        assert_eq!(tree, scene.tree_of(&[0, 2, 1, 4]));
+        // The last extent, and journals.
+        assert!((4321..64 << 10).contains(&read), "{read}");
+        drop(file);
+    }
+    // Whoever writes to it takes the belief away.
+    scene.spoil(17);
+    let (_file, tree) = scene.resume_part(ANOTHER_BOOT);
+    assert_eq!(tree, scene.tree_of(&[2, 1, 4]));
 }
 
 #[test]
@@ -213,7 +244,7 @@ fn a_damaged_journal_claims_nothing_that_is_not_there() {
                 false => damaged.truncate(cut),
             }
             fs::write(scene.journal(), damaged).unwrap();
-            match scene.resume(boot_id()) {
+            match scene.resume(THIS_BOOT) {
                 Some(Remains::Part(file, tree)) => {
                     let good = (cut - 512) / 48;
                     assert_eq!(tree, scene.tree_of(&noted[..good]), "{cut} {flip}");
@@ -240,7 +271,7 @@ fn another_version_starts_over_and_leaves_nothing() {
         scene.leave(&[0, 1]);
         let found = scene
             .directory()
-            .resume_file(name("large"), other, boot_id());
+            .resume_file(name("large"), other, THIS_BOOT);
         assert!(found.unwrap().is_none(), "{other:?}");
         assert!(names_in(scene.root.path()).is_empty());
     }
@@ -251,16 +282,16 @@ fn a_partial_file_without_its_journal_or_the_other_way_is_nothing() {
     let scene = Scene::new();
     scene.leave(&[0]);
     fs::remove_file(scene.journal()).unwrap();
-    assert!(scene.resume(boot_id()).is_none());
+    assert!(scene.resume(THIS_BOOT).is_none());
     scene.leave(&[0, 1]);
     fs::remove_file(scene.part()).unwrap();
-    assert!(scene.resume(boot_id()).is_none());
+    assert!(scene.resume(THIS_BOOT).is_none());
     assert!(names_in(scene.root.path()).is_empty());
     // Another file in its place, with the same content, is not the one that the journal is about.
     scene.leave(&[0, 1]);
     fs::write(scene.root.path().join("other"), &scene.content).unwrap();
     fs::rename(scene.root.path().join("other"), scene.part()).unwrap();
-    assert!(scene.resume(boot_id()).is_none());
+    assert!(scene.resume(THIS_BOOT).is_none());
     assert!(names_in(scene.root.path()).is_empty());
 }
 
@@ -275,7 +306,7 @@ fn links_in_the_place_of_either_are_not_followed() {
         let place = scene.ending(which);
         fs::remove_file(&place).unwrap();
         std::os::unix::fs::symlink(&target, &place).unwrap();
-        assert!(scene.resume(boot_id()).is_none());
+        assert!(scene.resume(THIS_BOOT).is_none());
         let begun = scene.begin();
         scene.write(&begun, &[0]);
         begun.discard();
@@ -293,14 +324,14 @@ fn two_writers_of_one_name_have_a_partial_file_each() {
     let (one, other) = (scene.begin(), scene.begin());
     scene.write(&one, &[0]);
     scene.write(&other, &[3]);
-    assert!(scene.resume(boot_id()).is_none(), "both are held");
+    assert!(scene.resume(THIS_BOOT).is_none(), "both are held");
     drop(other);
-    let (found, tree) = scene.resume_part(boot_id());
+    let (found, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[3]));
     drop(one);
-    let (_second, tree) = scene.resume_part(boot_id());
+    let (_second, tree) = scene.resume_part(THIS_BOOT);
     assert_eq!(tree, scene.tree_of(&[0]));
-    assert!(scene.resume(boot_id()).is_none(), "both are held again");
+    assert!(scene.resume(THIS_BOOT).is_none(), "both are held again");
     drop(found);
 }
 
@@ -319,7 +350,7 @@ fn a_file_that_got_its_name_is_whole() {
         let modified = UNIX_EPOCH + Duration::new(1_700_000_000, 5);
         fs::set_permissions(&large, fs::Permissions::from_mode(0o640)).unwrap();
         part.set_modified(modified).unwrap();
-        let boot = if spoilt { ANOTHER_BOOT } else { boot_id() };
+        let boot = if spoilt { ANOTHER_BOOT } else { THIS_BOOT };
         let Some(Remains::Whole(tree)) = scene.resume(boot) else {
             panic!("it is there");
         };

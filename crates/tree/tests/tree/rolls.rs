@@ -5,10 +5,12 @@ use std::path::Path;
 
 use packhorse_proto::remains::Version;
 use packhorse_proto::remains::roll::Record;
-use packhorse_tree::{Known, Roll, Rolls, boot_id, is_own};
+use packhorse_tree::{Known, Roll, Rolls, is_own};
 use tempfile::tempdir;
 
 use crate::fixture::{directory, metadata, names_in, path};
+
+const THIS_BOOT: [u8; 16] = [6; 16];
 
 const SOURCE: [u8; 8] = [3; 8];
 
@@ -26,7 +28,7 @@ fn record(number: u32) -> Record {
 }
 
 fn leave(root: &Path, numbers: impl IntoIterator<Item = u32>) {
-    let mut roll = Roll::begin(&directory(root), SOURCE, boot_id()).unwrap();
+    let mut roll = Roll::begin(&directory(root), SOURCE, THIS_BOOT).unwrap();
     for number in numbers {
         roll.add(&record(number));
     }
@@ -39,7 +41,7 @@ fn find(rolls: &mut Rolls, number: u32) -> bool {
     let found = rolls.find(&record.path, record.version).unwrap();
     let known = Known {
         hash: record.hash,
-        boot: boot_id(),
+        boot: THIS_BOOT,
     };
     if let Some(found) = found {
         assert_eq!(found, known);
@@ -113,7 +115,7 @@ fn the_rolls_of_several_sessions_are_read_together_and_one_that_is_written_is_no
     let root = tempdir().unwrap();
     leave(root.path(), 0..50);
     leave(root.path(), 50..80);
-    let mut writing = Roll::begin(&directory(root.path()), SOURCE, boot_id()).unwrap();
+    let mut writing = Roll::begin(&directory(root.path()), SOURCE, THIS_BOOT).unwrap();
     writing.add(&record(90));
     writing.flush().unwrap();
     let mut rolls = Rolls::open(&directory(root.path())).unwrap();
@@ -146,7 +148,7 @@ fn a_destination_without_rolls_or_with_something_else_of_that_name_has_none() {
     let link = root.path().join(".packhorse");
     std::os::unix::fs::symlink(elsewhere.path().join(".packhorse"), link).unwrap();
     assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
-    Roll::begin(&directory(root.path()), SOURCE, boot_id()).unwrap_err();
+    Roll::begin(&directory(root.path()), SOURCE, THIS_BOOT).unwrap_err();
 }
 
 #[test]
