@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use packhorse_proto::limits::Limits;
-use packhorse_proto::message::{Message, Text};
+use packhorse_proto::message::{Assurance, Message, Text};
 use packhorse_proto::receiver::{Authentication, Receiver, ReceiverEvent};
 
 fn accepted() -> Receiver {
@@ -24,6 +24,7 @@ fn accepted() -> Receiver {
     Message::Offer {
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     }.encode(&mut bytes);
     receiver.handle_bytes(&bytes, Duration::ZERO).unwrap();
     receiver

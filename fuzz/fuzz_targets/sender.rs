@@ -6,7 +6,7 @@ use std::time::Duration;
 use libfuzzer_sys::fuzz_target;
 use packhorse_proto::entry::{Entry, Kind, Metadata, Mode, Timestamp};
 use packhorse_proto::limits::Limits;
-use packhorse_proto::message::Times;
+use packhorse_proto::message::{Assurance, Times};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 use packhorse_proto::window::Content;
@@ -31,6 +31,7 @@ fn config() -> SenderConfig {
         name: String::new(),
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     }
 }
 

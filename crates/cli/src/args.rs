@@ -9,7 +9,7 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_endpoint::Endpoint;
-use packhorse_transfer::{DEFAULT_PORT, DEFAULT_RETRY_FOR, Destination, RelativePath};
+use packhorse_transfer::{Assurance, DEFAULT_PORT, DEFAULT_RETRY_FOR, Destination, RelativePath};
 
 use crate::load::args::Load;
 use crate::pack::args::{Calcsize, Pack, Unpack};
@@ -122,6 +122,8 @@ pub(crate) struct Recv {
     #[arg(long, value_name = "TIME", default_value_t = DEFAULT_RETRY_FOR.into(), value_parser = parse_retry_for)]
     pub(crate) retry_for: humantime::Duration,
     #[command(flatten)]
+    pub(crate) assurance: Assurances,
+    #[command(flatten)]
     pub(crate) records: Records,
 }
 
@@ -197,7 +199,29 @@ pub(crate) struct Send {
     #[arg(long, value_name = "TIME", default_value_t = DEFAULT_RETRY_FOR.into(), value_parser = parse_retry_for)]
     pub(crate) retry_for: humantime::Duration,
     #[command(flatten)]
+    pub(crate) assurance: Assurances,
+    #[command(flatten)]
     pub(crate) records: Records,
+}
+
+/// What is seen to before a transfer is complete.
+#[derive(Debug, Clone, Copy, Default, ClapArgs)]
+pub(crate) struct Assurances {
+    /// Be done only when everything is on stable storage at the receiver: no power cut takes any of it
+    #[arg(long, conflicts_with = "classic")]
+    durable: bool,
+    /// Read what was stored again from the receiver's disk, past its memory, and hold it against the hashes
+    #[arg(long, conflicts_with = "classic")]
+    reread: bool,
+}
+
+impl From<Assurances> for Assurance {
+    fn from(wanted: Assurances) -> Self {
+        Self {
+            durable: wanted.durable,
+            reread: wanted.reread,
+        }
+    }
 }
 
 /// What a transfer leaves for programs to read.

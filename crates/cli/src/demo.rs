@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use packhorse_transfer::{
-    Cancel, Code, Destination, Disk, Error, ErrorClass, Event, Existing, Kind, Limits, Observer,
-    Receipt, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, list,
-    receive, send,
+    Assurance, Cancel, Code, Destination, Disk, Error, ErrorClass, Event, Existing, Kind, Limits,
+    Observer, Receipt, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions,
+    Source, list, receive, send,
 };
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -126,6 +126,7 @@ fn receive_options(directory: PathBuf, code: Code) -> ReceiveOptions {
         sessions: Sessions::One,
         existing: Existing::Replace,
         limits: Limits::default(),
+        assurance: Assurance::default(),
         retry_for: Duration::ZERO,
         classic: None,
         calls: None,
@@ -189,6 +190,7 @@ fn send_options(source: PathBuf, address: SocketAddr, code: Code) -> SendOptions
         },
         security: SendSecurity::Code(code),
         limits: Limits::default(),
+        assurance: Assurance::default(),
         retry_for: Duration::ZERO,
         calls: None,
         stages: None,

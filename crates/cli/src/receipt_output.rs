@@ -112,7 +112,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
-    use packhorse_transfer::{Receipt, StageTimes};
+    use packhorse_transfer::{Assurance, Receipt, StageTimes};
 
     use super::*;
 
@@ -135,6 +135,7 @@ mod tests {
             root: [0; 32],
             elapsed: Duration::ZERO,
             resumed: 0,
+            assurance: Assurance::default(),
             lanes: 3,
             network: None,
             sender: StageTimes::default(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use packhorse_transfer::receipt_file::hex;
-use packhorse_transfer::{Receipt, StageTimes, limited_by, rate};
+use packhorse_transfer::{Assurance, Receipt, StageTimes, limited_by, rate};
 
 use crate::units;
 
@@ -31,6 +31,7 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
         lines.push(line("failed", units::count(receipt.failed)));
     }
     lines.extend([
+        line("durable", durable(receipt.assurance)),
         line("root", hex(&receipt.root)),
         line("elapsed", units::duration(receipt.elapsed)),
         line("rate", units::rate(rate(receipt))),
@@ -44,6 +45,15 @@ pub(crate) fn lines(receipt: &Receipt) -> Vec<String> {
         lines.push(line("to speed up", advice));
     }
     lines
+}
+
+fn durable(assurance: Assurance) -> &'static str {
+    match (assurance.durable, assurance.reread) {
+        (false, false) => "no: a power cut may take what was not written back yet",
+        (false, true) => "its content is: it was read again; names may be lost in a power cut",
+        (true, false) => "yes: on stable storage",
+        (true, true) => "yes: on stable storage, and read again from there",
+    }
 }
 
 fn line(name: &str, value: impl AsRef<str>) -> String {
@@ -91,6 +101,7 @@ mod tests {
             kept: 0,
             failed: 0,
             resumed: 0,
+            assurance: Assurance::default(),
             root: [0xab; 32],
             elapsed: Duration::from_millis(2500),
             lanes: 2,
@@ -111,6 +122,7 @@ mod tests {
   directories  56
   links        7
   bytes        2,147,483,648 (2.14 GB)
+  durable      no: a power cut may take what was not written back yet
   root         {}
   elapsed      2.50 s
   rate         858 MB/s

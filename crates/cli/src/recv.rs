@@ -40,6 +40,7 @@ pub(crate) fn run(ui: &Ui, args: Recv) -> Result<Exit, Failure> {
         security,
         sessions: sessions(&args),
         existing: existing(&args),
+        assurance: args.assurance.into(),
         limits: Limits::default(),
         retry_for: args.retry_for.into(),
         classic: args.classic.map(|_| ClassicLimits::default()),

@@ -35,6 +35,7 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
         to: args.to,
         security,
         limits: Limits::default(),
+        assurance: args.assurance.into(),
         retry_for: args.retry_for.into(),
         calls: ledger::observer(ledger.as_ref()),
         stages: trace::observer(trace.as_ref()),

@@ -12,8 +12,8 @@ use crate::extent::{ContentTree, Hash};
 use crate::limits::Limits;
 use crate::manifest::Order;
 use crate::message::{
-    AbortCode, Counters, Failure, MAX_HELD, MAX_ITEMS, Message, SessionId, SourceId, Text, Times,
-    Totals, WindowSize,
+    AbortCode, Assurance, Counters, Failure, MAX_HELD, MAX_ITEMS, Message, SessionId, SourceId,
+    Text, Times, Totals, WindowSize,
 };
 use crate::path::RelativePath;
 use crate::window::{Content, Finished, Outcome, Window};
@@ -111,6 +111,8 @@ pub enum ReceiverEvent {
         subdirectory: Option<RelativePath>,
         /// What it says of its sources: the same for the same command again.
         source: Option<SourceId>,
+        /// What it wants to be seen to before the receipt.
+        wanted: Assurance,
     },
     /// The next entry of the manifest. Answer, sooner or later, with [`Receiver::stored`],
     /// [`Receiver::kept`] or [`Receiver::failed`].
@@ -257,6 +259,7 @@ impl Receiver {
                 Message::Offer {
                     subdirectory,
                     source,
+                    wanted,
                 },
             ) => {
                 self.control.authenticated(now);
@@ -269,6 +272,7 @@ impl Receiver {
                 self.events.push_back(ReceiverEvent::Offered {
                     subdirectory,
                     source,
+                    wanted,
                 });
             }
             (
@@ -448,9 +452,15 @@ impl Receiver {
         }
     }
 
-    /// Answers [`ReceiverEvent::Complete`] with this side's times and the session's length in
-    /// nanoseconds, and says what was handed over; `None` where nothing is complete.
-    pub fn receipt(&mut self, elapsed: u64, receiver: Times) -> Option<Handover> {
+    /// Whether the caller's receipt is waited for: see [`receipt`](Self::receipt).
+    #[must_use]
+    pub fn awaits_receipt(&self) -> bool {
+        matches!(self.state, State::AwaitReceipt(_))
+    }
+
+    /// Answers [`ReceiverEvent::Complete`] with this side's times, the session's length in nanoseconds and what was
+    /// seen to, and says what was handed over; `None` where nothing is complete.
+    pub fn receipt(&mut self, elapsed: u64, receiver: Times, given: Assurance) -> Option<Handover> {
         let State::AwaitReceipt(Closing {
             root,
             mut totals,
@@ -467,6 +477,7 @@ impl Receiver {
             elapsed,
             sender,
             receiver,
+            given,
         });
         self.state = State::AwaitBye;
         Some(Handover {

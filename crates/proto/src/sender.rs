@@ -13,8 +13,8 @@ use crate::entry::{Entry, EntryNumber, Kind, Metadata};
 use crate::extent::Hash;
 use crate::limits::Limits;
 use crate::message::{
-    AbortCode, Counters, Failure, MAX_ITEMS, Message, SessionId, SourceId, Text, Times, Totals,
-    WindowSize, entry_length,
+    AbortCode, Assurance, Counters, Failure, MAX_ITEMS, Message, SessionId, SourceId, Text, Times,
+    Totals, WindowSize, entry_length,
 };
 use crate::path::RelativePath;
 use crate::window::{Content, Outcome, Window};
@@ -38,6 +38,8 @@ pub struct SenderConfig {
     pub subdirectory: Option<RelativePath>,
     /// What it says of its sources.
     pub source: Option<SourceId>,
+    /// What the receiver is to see to before its receipt.
+    pub wanted: Assurance,
 }
 
 /// The sender's side of a session. Does no IO and reads no clock.
@@ -232,6 +234,7 @@ impl Sender {
                     elapsed,
                     sender,
                     receiver,
+                    given,
                 },
             ) => {
                 if *own != root {
@@ -239,6 +242,10 @@ impl Sender {
                 }
                 if !stored.stores_as_much_as(&totals) {
                     return Err(Violation::Disagreement("what was stored"));
+                }
+                if !given.covers(self.config.wanted) {
+                    let what = "what was to be seen to before the receipt";
+                    return Err(Violation::Disagreement(what));
                 }
                 self.state = State::Closed;
                 self.control.send(&Message::Bye);
@@ -249,6 +256,7 @@ impl Sender {
                     elapsed,
                     sender,
                     receiver,
+                    given,
                 });
             }
             _ => return Err(Violation::Unexpected("the sender did not wait for it")),
@@ -299,6 +307,7 @@ impl Sender {
         self.control.send(&Message::Offer {
             subdirectory: self.config.subdirectory.clone(),
             source: self.config.source,
+            wanted: self.config.wanted,
         });
         let (window, unsent) = (Window::new(window), (0, Vec::new()));
         self.state = State::Sending(Sending {

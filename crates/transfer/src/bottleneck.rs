@@ -277,6 +277,8 @@ fn busiest(times: &StageTimes, network: Duration) -> Processing {
 
 #[cfg(test)]
 mod tests {
+    use packhorse_proto::message::Assurance;
+
     use super::*;
 
     /// Seconds of read, hash, encrypt, network, write, idle; and of them on a processor.
@@ -302,6 +304,7 @@ mod tests {
             kept: 0,
             failed: 0,
             resumed: 0,
+            assurance: Assurance::default(),
             root: [0; 32],
             elapsed: Duration::from_millis(1_500),
             lanes: 1,

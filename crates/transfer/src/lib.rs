@@ -44,5 +44,6 @@ pub use packhorse_endpoint::{DEFAULT_PORT, Destination, local_addresses};
 pub use packhorse_proto::entry::{Entry, Kind, LinkTarget, Metadata, Mode, Timestamp};
 pub use packhorse_proto::escape::{Escaped, is_unsafe};
 pub use packhorse_proto::limits::Limits;
+pub use packhorse_proto::message::Assurance;
 pub use packhorse_proto::path::RelativePath;
 pub use packhorse_trust::{Code, CodeError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use packhorse_endpoint::{CallObserver, Destination};
 use packhorse_proto::limits::Limits;
+use packhorse_proto::message::Assurance;
 use packhorse_proto::path::RelativePath;
 use packhorse_trust::Code;
 
@@ -27,6 +28,8 @@ pub struct SendOptions {
     pub security: SendSecurity,
     /// What is expected of a peer at most.
     pub limits: Limits,
+    /// What the receiver is to see to before it hands out the receipt; it may do more by itself.
+    pub assurance: Assurance,
     /// How long to connect again after a connection broke; 0 ends with the first. What comes from standard input cannot
     /// be sent again, and ends with the first in any case.
     pub retry_for: Duration,
@@ -79,6 +82,8 @@ pub struct ReceiveOptions {
     pub sessions: Sessions,
     /// What happens to files that are already there.
     pub existing: Existing,
+    /// What is seen to before a receipt is handed out; a sender may ask for more.
+    pub assurance: Assurance,
     /// What a peer may ask for at most.
     pub limits: Limits,
     /// How long to wait for a sender whose connection broke; 0 gives it up at once.

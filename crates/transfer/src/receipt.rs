@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use packhorse_endpoint::TcpInfo;
 use packhorse_proto::extent::Hash;
-use packhorse_proto::message::{Times, Totals};
+use packhorse_proto::message::{Assurance, Times, Totals};
 
 /// What arrived, and where the time went. Both sides print the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct Receipt {
     pub failed: u64,
     /// Bytes that were there from an earlier session, and were not sent again.
     pub resumed: u64,
+    /// What the receiver has seen to before it handed this out.
+    pub assurance: Assurance,
     /// BLAKE3 root of the manifest of all that was stored.
     pub root: Hash,
     /// From authenticated to done, by the receiver's clock.
@@ -40,8 +42,7 @@ pub struct Receipt {
 impl Receipt {
     /// A receipt as the protocol carries it; `times` are the sender's and the receiver's.
     pub(crate) fn new(
-        root: Hash,
-        totals: Totals,
+        (root, totals, assurance): (Hash, Totals, Assurance),
         (elapsed, lanes): (Duration, u16),
         times: (Times, Times),
     ) -> Self {
@@ -63,6 +64,7 @@ impl Receipt {
             kept,
             failed,
             resumed,
+            assurance,
             root,
             elapsed,
             lanes,

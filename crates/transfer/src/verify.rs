@@ -269,10 +269,19 @@ impl Comparison<'_> {
 
 /// The hash of what is in a file, and how many bytes that is.
 pub(crate) fn hash_file(file: &SourceFile, buffer: &mut [u8]) -> io::Result<(Hash, u64)> {
+    hash_of(|buffer, offset| file.read_at(buffer, offset), buffer)
+}
+
+/// The hash of what is read piece by piece, and how many bytes that is. `read_at` fills the buffer unless it comes to the
+/// end.
+pub(crate) fn hash_of(
+    read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>,
+    buffer: &mut [u8],
+) -> io::Result<(Hash, u64)> {
     let mut hasher = blake3::Hasher::new();
     let mut offset = 0;
     loop {
-        let read = file.read_at(buffer, offset)?;
+        let read = read_at(buffer, offset)?;
         if read == 0 {
             return Ok((*hasher.finalize().as_bytes(), offset));
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use packhorse_netlab::{Conditions, Lab};
 use packhorse_transfer::{
-    Cancel, Code, Destination, Disk, Event, Existing, Limits, Observer, Receipt, ReceiveOptions,
-    ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, receive, send,
+    Assurance, Cancel, Code, Destination, Disk, Event, Existing, Limits, Observer, Receipt,
+    ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity, Sessions, Source, receive, send,
 };
 
 /// Bits a second that the lab gives to each connection.
@@ -68,6 +68,7 @@ fn receive_there(
 ) -> Receipt {
     let options = ReceiveOptions {
         retry_for: Duration::ZERO,
+        assurance: Assurance::default(),
         directory,
         listen: Some(SocketAddr::new(address, 0)),
         security: ReceiveSecurity::Given(Code::given(CODE).expect("a code")),
@@ -106,6 +107,7 @@ fn receive_there(
 fn send_to(to: SocketAddr, source: PathBuf, lanes: u16) {
     let options = SendOptions {
         retry_for: Duration::ZERO,
+        assurance: Assurance::default(),
         sources: vec![Source::Path(source)],
         to: Destination {
             host: to.ip().into(),

@@ -166,6 +166,22 @@ impl Directory {
         file.commit(name, metadata, existing)
     }
 
+    /// Makes everything durable that is on the same filesystem: contents and names.
+    ///
+    /// # Errors
+    /// The disk is full or failing: anything that was written there since the directory was opened may not be there.
+    pub fn sync_filesystem(&self) -> io::Result<()> {
+        Ok(self.storage.sync_filesystem(self.as_fd())?)
+    }
+
+    /// The number of the device that it is on.
+    ///
+    /// # Errors
+    /// The filesystem does not answer.
+    pub fn device(&self) -> io::Result<u64> {
+        Ok(fstat(self)?.st_dev)
+    }
+
     /// Sets permissions exactly (no umask plays a part) and the modification time, by descriptor.
     ///
     /// What is stored in the directory afterwards changes the time again: call it last.

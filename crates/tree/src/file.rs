@@ -62,6 +62,12 @@ impl File {
         Ok(filled)
     }
 
+    /// Another descriptor of the same open file.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let descriptor = self.descriptor.try_clone()?;
+        Ok(Self::new(descriptor, &self.storage))
+    }
+
     /// Cuts it to nothing.
     pub(crate) fn cut(&self) -> io::Result<()> {
         Ok(self.storage.truncate(self.as_fd(), 0)?)

@@ -1,7 +1,7 @@
 //! Files that outlive whoever was writing them: under a name of their own, with a journal of what they hold beside them.
 
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Whole};
@@ -42,6 +42,8 @@ pub(crate) struct Journal {
     pub(crate) name: Vec<u8>,
     /// Locked (flock) as long as it is open: whoever dies lets go of it.
     file: File,
+    /// The partial file.
+    content: File,
     state: Mutex<State>,
 }
 
@@ -80,9 +82,9 @@ impl Journal {
         state.touched = Instant::now();
     }
 
-    /// Makes durable what it says of `file`, and says so, where there is something new to say: after the machine went down
+    /// Makes durable what it says of its file, and says so, where there is something new to say: after the machine went down
     /// it is believed then.
-    pub(crate) fn checkpoint(&self, file: &File) -> io::Result<()> {
+    fn checkpoint(&self) -> io::Result<()> {
         let covered = {
             let state = self.lock();
             if state.broken || state.place == state.covered {
@@ -91,7 +93,7 @@ impl Journal {
             state.place
         };
         // Nobody waits for this but whoever asked.
-        file.sync()?;
+        self.content.sync()?;
         {
             let state = &mut *self.lock();
             if state.broken {
@@ -127,6 +129,29 @@ impl Journal {
     /// Removes its name.
     pub(crate) fn remove(&self, directory: &Directory) {
         place::discard(directory, &self.name);
+    }
+}
+
+/// Makes durable, now and then, what is there of a file that is not complete.
+#[derive(Debug)]
+pub struct Checkpointer(Weak<Journal>);
+
+impl Checkpointer {
+    pub(crate) fn new(journal: &Arc<Journal>) -> Self {
+        Self(Arc::downgrade(journal))
+    }
+
+    /// Makes durable what was noted so far, where there is something new: after a power cut it is believed then. `false`
+    /// where the file is not written any more.
+    ///
+    /// # Errors
+    /// The disk is failing.
+    pub fn checkpoint(&self) -> io::Result<bool> {
+        let Some(journal) = self.0.upgrade() else {
+            return Ok(false);
+        };
+        journal.checkpoint()?;
+        Ok(true)
     }
 }
 
@@ -221,7 +246,7 @@ impl Directory {
             place::discard(self, &part);
             place::discard(self, &journal_name);
         })?;
-        Ok(self.journaled(file, (part, journal_name, journal), nonce, 0))
+        self.journaled(file, (part, journal_name, journal), nonce, 0)
     }
 
     fn journaled(
@@ -230,7 +255,7 @@ impl Directory {
         (part, name, journal): (Vec<u8>, Vec<u8>, File),
         nonce: Nonce,
         place: u64,
-    ) -> Temporary {
+    ) -> io::Result<Temporary> {
         let state = Mutex::new(State {
             nonce,
             place,
@@ -244,9 +269,10 @@ impl Directory {
             part,
             name,
             file: journal,
+            content: file.duplicate()?,
             state,
         };
-        Temporary::journaled(Arc::clone(self), file, journal)
+        Ok(Temporary::journaled(Arc::clone(self), file, journal))
     }
 
     /// Finds what another process left of a file that is still what it was, and says which of its extents are there.
@@ -323,7 +349,7 @@ impl Directory {
         if header.boot == boot && nobody_else {
             let place = records.place();
             let journal = (names.0, names.1, journal);
-            let found = self.journaled(file, journal, header.nonce, place);
+            let found = self.journaled(file, journal, header.nonce, place)?;
             return Ok(Some(Remains::Part(found, tree)));
         }
         let believed = if nobody_else { durable } else { 0 };
@@ -410,7 +436,7 @@ impl Directory {
         })();
         let (tree, place) =
             rewritten.inspect_err(|_: &io::Error| place::discard(self, &temporary))?;
-        let found = self.journaled(file, (part, name, written), nonce, place);
+        let found = self.journaled(file, (part, name, written), nonce, place)?;
         Ok((found, tree))
     }
 }

@@ -7,14 +7,14 @@ use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::extent::{ContentTree, ExtentValue};
 use packhorse_proto::path::Name;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FallocateFlags, OFlags, fstatvfs};
+use rustix::fs::{FallocateFlags, OFlags, fstat, fstatvfs};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
 use crate::file::File;
 use crate::lock;
 use crate::node;
-use crate::partial::{self, Journal};
+use crate::partial::{self, Checkpointer, Journal};
 use crate::place::{self, Existing, PlaceError, Placed};
 
 /// A file being written in the directory where it will stay.
@@ -29,7 +29,7 @@ pub struct Temporary {
     /// Its temporary name, where it needs one.
     named: Option<Vec<u8>>,
     /// Where it is to outlive this process.
-    journal: Option<Journal>,
+    journal: Option<Arc<Journal>>,
     /// Held while writing: the kernel lets one thread write to a file at a time, and has the others burn their processor
     /// until it is their turn (an optimistic spin on the inode's lock; two threads took twice the time of one).
     writing: Mutex<()>,
@@ -70,7 +70,7 @@ impl Temporary {
             directory,
             file,
             named: None,
-            journal: Some(journal),
+            journal: Some(Arc::new(journal)),
             writing: Mutex::default(),
         }
     }
@@ -82,16 +82,10 @@ impl Temporary {
         }
     }
 
-    /// Makes durable what was noted so far, where it is to outlive this process and there is something new: what was
-    /// noted is believed after a power cut, too.
-    ///
-    /// # Errors
-    /// The disk is failing.
-    pub fn checkpoint(&self) -> io::Result<()> {
-        match &self.journal {
-            Some(journal) => journal.checkpoint(&self.file),
-            None => Ok(()),
-        }
+    /// For checkpoints of it, where it is to outlive this process.
+    #[must_use]
+    pub fn checkpointer(&self) -> Option<Checkpointer> {
+        self.journal.as_ref().map(Checkpointer::new)
     }
 
     /// Makes its content durable.
@@ -100,6 +94,39 @@ impl Temporary {
     /// The disk is full or failing: what was written may not be there.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync()
+    }
+
+    /// Makes everything durable that is on the same filesystem.
+    ///
+    /// # Errors
+    /// The disk is full or failing: anything that was written there since this file was opened may not be there.
+    pub fn sync_filesystem(&self) -> io::Result<()> {
+        Ok(self.file.storage().sync_filesystem(self.as_fd())?)
+    }
+
+    /// The number of the device that it is on.
+    ///
+    /// # Errors
+    /// The filesystem does not answer.
+    pub fn device(&self) -> io::Result<u64> {
+        Ok(fstat(&self.file)?.st_dev)
+    }
+
+    /// Lets go of what the system holds of it in memory, where it is on the storage as well: what is read afterwards
+    /// comes from there. To be called after [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// The filesystem refuses.
+    pub fn forget_cached(&self) -> io::Result<()> {
+        Ok(self.file.storage().forget_cached(self.as_fd())?)
+    }
+
+    /// Reads at `offset` until `buffer` is full or the file ends, and tells how much.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
     }
 
     /// Gives back what was reserved for what is not in `tree`, of a file that is left for another session. `false` for one

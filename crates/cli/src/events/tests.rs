@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use packhorse_transfer::{
-    Code, Entry, Metadata, Mode, Receipt, RelativePath, StageTimes, Timestamp,
+    Assurance, Code, Entry, Metadata, Mode, Receipt, RelativePath, StageTimes, Timestamp,
 };
 
 use super::*;
@@ -149,6 +149,7 @@ fn progress_done_failed_and_error() {
         kept: 0,
         failed: 0,
         resumed: 0,
+        assurance: Assurance::default(),
         root: [0; 32],
         elapsed: Duration::from_secs(1),
         lanes: 3,

@@ -1,8 +1,8 @@
 //! How the bodies of messages are read: each value is held against its bounds where it is read.
 
 use super::{
-    AbortCode, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_HELD, MAX_ITEMS,
-    MAX_SUITES, Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
+    AbortCode, Assurance, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_HELD,
+    MAX_ITEMS, MAX_SUITES, Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
 };
 use crate::cbor::{CborError, Reader};
 use crate::entry::{Entry, Kind, LinkTarget, MAX_FILE_SIZE, Metadata, Mode, Timestamp};
@@ -154,10 +154,13 @@ fn decode_confirm(r: &mut Reader<'_>) -> Cbor<Message> {
 
 fn decode_offer(r: &mut Reader<'_>) -> Result<Message> {
     let (mut path, mut source) = (None, None);
+    let mut wanted = Assurance::default();
     r.map(|r, key| {
         match key {
             0 => path = Some(r.bytes(key, 0, MAX_PATH)?),
             1 => source = Some(r.exactly(key)?),
+            2 => wanted.durable = r.uint_up_to(key, 1)? == 1,
+            3 => wanted.reread = r.uint_up_to(key, 1)? == 1,
             _ => return Ok(false),
         }
         Ok(true)
@@ -166,6 +169,7 @@ fn decode_offer(r: &mut Reader<'_>) -> Result<Message> {
     Ok(Message::Offer {
         subdirectory: path.map(decode_path).transpose()?,
         source,
+        wanted,
     })
 }
 
@@ -528,6 +532,7 @@ fn decode_close(r: &mut Reader<'_>) -> Cbor<Message> {
 fn decode_receipt(r: &mut Reader<'_>) -> Cbor<Message> {
     let (mut root, mut totals, mut elapsed, mut sender, mut receiver) =
         (None, None, None, None, None);
+    let mut given = Assurance::default();
     r.map(|r, key| {
         match key {
             0 => root = Some(r.exactly(key)?),
@@ -535,6 +540,8 @@ fn decode_receipt(r: &mut Reader<'_>) -> Cbor<Message> {
             2 => elapsed = Some(r.uint()?),
             3 => sender = Some(decode_times(r)?),
             4 => receiver = Some(decode_times(r)?),
+            5 => given.durable = r.uint_up_to(key, 1)? == 1,
+            6 => given.reread = r.uint_up_to(key, 1)? == 1,
             _ => return Ok(false),
         }
         Ok(true)
@@ -556,6 +563,7 @@ fn decode_receipt(r: &mut Reader<'_>) -> Cbor<Message> {
         elapsed,
         sender: need(sender, 3)?,
         receiver: need(receiver, 4)?,
+        given,
     })
 }
 

@@ -1,6 +1,8 @@
 //! How the bodies of messages are written.
 
-use super::{Counters, Failure, Message, SessionId, TIMES_PROCESSOR, Times, Totals, WindowSize};
+use super::{
+    Assurance, Counters, Failure, Message, SessionId, TIMES_PROCESSOR, Times, Totals, WindowSize,
+};
 use crate::cbor::Writer;
 use crate::entry::{Entry, Kind, Metadata};
 use crate::extent::{Hash, Subtree};
@@ -33,14 +35,17 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
         Message::Offer {
             subdirectory,
             source,
+            wanted,
         } => {
-            w.map(u64::from(subdirectory.is_some()) + u64::from(source.is_some()));
+            let said = u64::from(subdirectory.is_some()) + u64::from(source.is_some());
+            w.map(said + assurances(*wanted));
             if let Some(path) = subdirectory {
                 w.uint(0).bytes(path.as_bytes());
             }
             if let Some(source) = source {
                 w.uint(1).bytes(source);
             }
+            encode_assurance(w, 2, *wanted);
         }
         Message::Accept {
             session,
@@ -121,8 +126,11 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
             elapsed,
             sender,
             receiver,
+            given,
         } => {
+            w.map(5 + assurances(*given));
             encode_receipt(w, root, totals, *elapsed, (sender, receiver));
+            encode_assurance(w, 5, *given);
         }
         Message::Abort { code, text } => {
             w.map(2)
@@ -193,7 +201,7 @@ fn encode_receipt(
         failed,
         resumed,
     } = *totals;
-    w.map(5).uint(0).bytes(root).uint(1);
+    w.uint(0).bytes(root).uint(1);
     let numbers = [files, directories, symlinks, bytes, kept, failed, resumed];
     // What is 0 may be left out.
     encode_numbers(w, &numbers[..6 + usize::from(resumed > 0)]);
@@ -201,6 +209,20 @@ fn encode_receipt(
     encode_times(w, sender);
     w.uint(4);
     encode_times(w, receiver);
+}
+
+/// How many keys an assurance takes: what is not seen to is left out.
+fn assurances(assurance: Assurance) -> u64 {
+    u64::from(assurance.durable) + u64::from(assurance.reread)
+}
+
+/// Under this key and the next.
+fn encode_assurance(w: &mut Writer<'_>, key: u64, assurance: Assurance) {
+    for (key, given) in [(key, assurance.durable), (key + 1, assurance.reread)] {
+        if given {
+            w.uint(key).uint(1);
+        }
+    }
 }
 
 /// A map from 0, 1, 2… to numbers.

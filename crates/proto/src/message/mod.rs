@@ -60,6 +60,7 @@ pub enum Message {
     Offer {
         subdirectory: Option<RelativePath>,
         source: Option<SourceId>,
+        wanted: Assurance,
     },
     /// R: it may, within these bounds.
     Accept {
@@ -125,11 +126,38 @@ pub enum Message {
         elapsed: u64,
         sender: Times,
         receiver: Times,
+        given: Assurance,
     },
     /// S: the receipt was read; the connection may close.
     Bye,
     /// Both: the session ends here, and why.
     Abort { code: AbortCode, text: Text },
+}
+
+/// What a receiver has seen to before it hands out the receipt, beyond writing what came and holding it against its hash.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Assurance {
+    /// Content, names and directories are on stable storage: a power cut takes nothing of it.
+    pub durable: bool,
+    /// The content was read again from its storage, past what is held in memory of it.
+    pub reread: bool,
+}
+
+impl Assurance {
+    /// What both ask for.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            durable: self.durable || other.durable,
+            reread: self.reread || other.reread,
+        }
+    }
+
+    /// Whether everything that `other` asks for is here.
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        self.and(other) == self
+    }
 }
 
 /// How many entries, and how many bytes of them, may be unsettled.

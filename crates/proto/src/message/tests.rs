@@ -107,6 +107,10 @@ fn times() -> impl Strategy<Value = Times> {
     })
 }
 
+fn assurance() -> impl Strategy<Value = Assurance> {
+    any::<(bool, bool)>().prop_map(|(durable, reread)| Assurance { durable, reread })
+}
+
 fn totals() -> impl Strategy<Value = Totals> {
     [(); 7].map(|()| number()).prop_map(|numbers| {
         let [files, directories, symlinks, bytes, kept, failed, resumed] = numbers;
@@ -172,12 +176,16 @@ fn greeting() -> impl Strategy<Value = Message> {
             name
         }),
         any::<[u8; 64]>().prop_map(|tag| Message::Confirm { tag }),
-        (option::of(path()), option::of(any::<[u8; 8]>())).prop_map(|(subdirectory, source)| {
-            Message::Offer {
+        (
+            option::of(path()),
+            option::of(any::<[u8; 8]>()),
+            assurance()
+        )
+            .prop_map(|(subdirectory, source, wanted)| Message::Offer {
                 subdirectory,
                 source,
-            }
-        }),
+                wanted,
+            }),
         (any::<[u8; 16]>(), any::<(u32, u32, u16, bool)>()).prop_map(|(session, numbers)| {
             let (entries, bytes, lanes, resumes) = numbers;
             Message::Accept {
@@ -223,15 +231,23 @@ fn ending() -> impl Strategy<Value = Message> {
             unlisted,
             times,
         }),
-        (any::<Hash>(), totals(), number(), times(), times()).prop_map(
-            |(root, totals, elapsed, sender, receiver)| Message::Receipt {
-                root,
-                totals,
-                elapsed,
-                sender,
-                receiver,
-            }
-        ),
+        (
+            any::<Hash>(),
+            totals(),
+            number(),
+            (times(), times()),
+            assurance()
+        )
+            .prop_map(|(root, totals, elapsed, (sender, receiver), given)| {
+                Message::Receipt {
+                    root,
+                    totals,
+                    elapsed,
+                    sender,
+                    receiver,
+                    given,
+                }
+            }),
         Just(Message::Bye),
         (any::<u8>(), text()).prop_map(|(code, text)| Message::Abort {
             code: AbortCode::from_code(code),

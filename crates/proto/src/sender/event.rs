@@ -2,7 +2,7 @@
 
 use crate::entry::EntryNumber;
 use crate::extent::{ContentTree, Hash};
-use crate::message::{AbortCode, Counters, Failure, SessionId, Text, Times, Totals};
+use crate::message::{AbortCode, Assurance, Counters, Failure, SessionId, Text, Times, Totals};
 use crate::path::RelativePath;
 use crate::window::Finished;
 
@@ -85,6 +85,8 @@ pub enum SenderEvent {
         sender: Times,
         /// The receiver's times.
         receiver: Times,
+        /// What the receiver has seen to: all that was wanted, or more.
+        given: Assurance,
     },
     /// The peer ended the session.
     Aborted {

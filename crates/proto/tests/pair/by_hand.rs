@@ -7,7 +7,7 @@ use minicbor::Encoder;
 use packhorse_proto::control::Violation;
 use packhorse_proto::entry::Entry;
 use packhorse_proto::limits::Limits;
-use packhorse_proto::message::{AbortCode, HEADER, Message, Text, WindowSize};
+use packhorse_proto::message::{AbortCode, Assurance, HEADER, Message, Text, WindowSize};
 use packhorse_proto::receiver::{Authentication, Receiver, ReceiverEvent};
 use packhorse_proto::sender::{Sender, SenderConfig, SenderEvent};
 
@@ -127,6 +127,7 @@ pub(crate) fn receiving(limits: Limits) -> Receiver {
     let offer = Message::Offer {
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     };
     receiver.hear(&bytes(&offer)).unwrap();
     receiver.take();
@@ -142,6 +143,7 @@ pub(crate) fn sender_config() -> SenderConfig {
         name: "dray".to_owned(),
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     }
 }
 

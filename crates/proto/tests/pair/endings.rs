@@ -3,7 +3,7 @@
 use packhorse_proto::entry::Kind;
 use packhorse_proto::limits::Limits;
 use packhorse_proto::message::{
-    AbortCode, Counters, Failure, FailureClass, Message, Text, Times, WindowSize,
+    AbortCode, Assurance, Counters, Failure, FailureClass, Message, Text, Times, WindowSize,
 };
 use packhorse_proto::receiver::{Authentication, Receiver};
 use packhorse_proto::record::Attempt;
@@ -59,6 +59,7 @@ fn rest_of_the_dialogue(mut sender: Sender, mut receiver: Receiver) {
     let offer = Message::Offer {
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     };
     assert_eq!(carry(&mut sender, &mut receiver), [offer]);
 
@@ -95,7 +96,7 @@ fn farewell(mut sender: Sender, mut receiver: Receiver) {
     let [Message::Close { root, .. }] = closed[..] else {
         panic!("{closed:?}")
     };
-    let handover = receiver.receipt(7, times).unwrap();
+    let handover = receiver.receipt(7, times, Assurance::default()).unwrap();
     assert_eq!(handover.root, root);
     let receipt = Message::Receipt {
         root,
@@ -103,6 +104,7 @@ fn farewell(mut sender: Sender, mut receiver: Receiver) {
         elapsed: 7,
         sender: times,
         receiver: times,
+        given: Assurance::default(),
     };
     assert_eq!(carry(&mut receiver, &mut sender), [receipt]);
     assert_eq!(carry(&mut sender, &mut receiver), [Message::Bye]);

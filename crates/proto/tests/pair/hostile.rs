@@ -4,7 +4,7 @@ use packhorse_proto::entry::Metadata;
 use packhorse_proto::extent::{EXTENT_SIZE, Subtree};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::message::{
-    AbortCode, Counters, Failure, FailureClass, Message, Text, Times, Totals, WindowSize,
+    AbortCode, Assurance, Counters, Failure, FailureClass, Message, Text, Times, Totals, WindowSize,
 };
 use packhorse_proto::receiver::Authentication;
 
@@ -166,6 +166,7 @@ fn any_message(dice: &mut Dice) -> Message {
             elapsed: number,
             sender: times,
             receiver: times,
+            given: Assurance::default(),
         },
         13 => Message::Abort {
             code: AbortCode::from_code(dice.bytes(1)[0]),
@@ -205,6 +206,7 @@ fn messages_in_any_order_never_panic() {
         to_receiver.extend(bytes(&Message::Offer {
             subdirectory: None,
             source: None,
+            wanted: Assurance::default(),
         }));
         let mut to_sender = crate::by_hand::welcome(0, None);
         to_sender.extend(bytes(&Message::Accept {

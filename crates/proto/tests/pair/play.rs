@@ -5,6 +5,7 @@ use std::time::Duration;
 use packhorse_proto::control::Violation;
 use packhorse_proto::entry::Entry;
 use packhorse_proto::limits::Limits;
+use packhorse_proto::message::Assurance;
 use packhorse_proto::receiver::Authentication;
 use packhorse_proto::sender::SenderConfig;
 
@@ -64,6 +65,7 @@ impl Pair {
             name: "dray".to_owned(),
             subdirectory: None,
             source: None,
+            wanted: Assurance::default(),
         };
         Self {
             now: Duration::ZERO,

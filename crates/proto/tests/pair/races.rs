@@ -2,7 +2,7 @@
 
 use packhorse_proto::entry::Kind;
 use packhorse_proto::limits::Limits;
-use packhorse_proto::message::{Failure, FailureClass, Message, Times, Totals};
+use packhorse_proto::message::{Assurance, Failure, FailureClass, Message, Times, Totals};
 use packhorse_proto::receiver::ReceiverEvent;
 use packhorse_proto::sender::SenderEvent;
 use packhorse_proto::window::{Content, Outcome};
@@ -70,6 +70,7 @@ fn an_outcome_meets_the_last_withdrawal_when_the_sender_has_closed() {
             elapsed: 1,
             sender: times,
             receiver: times,
+            given: Assurance::default(),
         };
         sender.hear(&bytes(&receipt)).unwrap();
         assert_eq!(sender.said(), [Message::Bye]);

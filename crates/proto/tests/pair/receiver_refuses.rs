@@ -3,7 +3,7 @@
 use packhorse_proto::entry::{Kind, LinkTarget, MAX_FILE_SIZE};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::manifest::ManifestRoot;
-use packhorse_proto::message::{Failure, FailureClass, Message, Times};
+use packhorse_proto::message::{Assurance, Failure, FailureClass, Message, Times};
 use packhorse_proto::receiver::{Authentication, Receiver, ReceiverEvent};
 
 use crate::by_hand::{
@@ -284,6 +284,7 @@ fn what_comes_too_early() {
     let offer = bytes(&Message::Offer {
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     });
     for message in [entries(0, &[file("a", None)]), offer, confirm, end(0)] {
         assert_eq!(refusal(new(Authentication::None), &[message]), unexpected);
@@ -300,6 +301,7 @@ fn what_comes_too_early() {
     let offer = bytes(&Message::Offer {
         subdirectory: None,
         source: None,
+        wanted: Assurance::default(),
     });
     assert_eq!(refusal(receiver, &[offer]), unexpected);
 }

@@ -6,7 +6,9 @@ use std::time::Duration;
 use packhorse_proto::entry::{Entry, EntryNumber, Kind};
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentValue};
 use packhorse_proto::limits::Limits;
-use packhorse_proto::message::{AbortCode, Counters, ENTRY_OVERHEAD, Failure, FailureClass, Text};
+use packhorse_proto::message::{
+    AbortCode, Assurance, Counters, ENTRY_OVERHEAD, Failure, FailureClass, Text,
+};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Authentication, Handover, Receiver, ReceiverEvent};
 use packhorse_proto::record::Attempt;
@@ -176,7 +178,7 @@ impl ReceivingSide {
             Some(Due::Accept) => self.machine.accept(SESSION, self.resumes),
             Some(Due::Receipt) => {
                 self.flaw_directories(dice);
-                self.handover = self.machine.receipt(9, TIMES);
+                self.handover = self.machine.receipt(9, TIMES, Assurance::default());
             }
             None => return self.settle_one(dice),
         }

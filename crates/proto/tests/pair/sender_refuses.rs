@@ -1,7 +1,9 @@
 //! Each rule that a receiver may break.
 
 use packhorse_proto::entry::Kind;
-use packhorse_proto::message::{Failure, FailureClass, Message, Times, Totals, WindowSize};
+use packhorse_proto::message::{
+    Assurance, Failure, FailureClass, Message, Times, Totals, WindowSize,
+};
 use packhorse_proto::sender::{Sender, SenderConfig};
 use packhorse_proto::window::Content;
 
@@ -38,6 +40,7 @@ fn receipt(root: [u8; 32]) -> Vec<u8> {
         elapsed: 0,
         sender: times,
         receiver: times,
+        given: Assurance::default(),
     })
 }
 

@@ -6,6 +6,7 @@ use std::io::{self, BufRead, Read};
 
 use packhorse_proto::entry::Entry;
 use packhorse_proto::extent::Hash;
+use packhorse_proto::message::Assurance;
 use serde::Deserialize;
 use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
@@ -129,6 +130,8 @@ enum Field {
     Kept,
     Failed,
     ResumedBytes,
+    Durable,
+    Reread,
     Root,
     ElapsedSeconds,
     Lanes,
@@ -151,6 +154,8 @@ struct Found {
     kept: Option<u64>,
     failed: Option<u64>,
     resumed: Option<u64>,
+    durable: Option<bool>,
+    reread: Option<bool>,
     root: Option<String>,
     elapsed: Option<f64>,
     lanes: Option<u16>,
@@ -199,6 +204,8 @@ impl Document<'_> {
             Field::Kept => once("kept", &mut found.kept, map.next_value()?),
             Field::Failed => once("failed", &mut found.failed, map.next_value()?),
             Field::ResumedBytes => once("resumed_bytes", &mut found.resumed, map.next_value()?),
+            Field::Durable => once("durable", &mut found.durable, map.next_value()?),
+            Field::Reread => once("reread", &mut found.reread, map.next_value()?),
             Field::Root => once("root", &mut found.root, map.next_value()?),
             Field::ElapsedSeconds => once("elapsed_seconds", &mut found.elapsed, map.next_value()?),
             Field::Lanes => once("lanes", &mut found.lanes, map.next_value()?),
@@ -260,8 +267,12 @@ impl Found {
             root: parse_hex(&root)
                 .ok_or_else(|| E::custom("'root' is not 64 lower-case hexadecimal digits"))?,
             elapsed: duration(elapsed).ok_or_else(time)?,
-            // Older receipts have none of these two.
+            // Older receipts have none of these.
             resumed: self.resumed.unwrap_or(0),
+            assurance: Assurance {
+                durable: self.durable.unwrap_or(false),
+                reread: self.reread.unwrap_or(false),
+            },
             lanes: self.lanes.unwrap_or(0),
             network: None,
             sender: sender.check().ok_or_else(time)?,

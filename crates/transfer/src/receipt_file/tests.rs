@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use packhorse_proto::entry::{Entry, Kind, LinkTarget, Metadata, Mode, Timestamp};
 use packhorse_proto::extent::Hash;
+use packhorse_proto::message::Assurance;
 use packhorse_proto::path::RelativePath;
 
 use super::fields::{hex, parse_hex, parse_timestamp, timestamp_text};
@@ -54,6 +55,7 @@ fn receipt() -> Receipt {
         root: [0x5c; 32],
         elapsed: Duration::new(12, 345_678_901),
         resumed: 0,
+        assurance: Assurance::default(),
         lanes: 3,
         network: None,
         sender: times(1),

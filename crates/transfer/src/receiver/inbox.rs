@@ -18,6 +18,7 @@ use packhorse_tree::{Existing, Placed, Temporary};
 use super::keeper::Keeper;
 use super::parent::Parent;
 use super::report::{Report, Reports};
+use super::syncer::{Complete, Syncer};
 use super::trouble::{self, Trouble};
 use crate::stages::{StageObserver, Stages};
 
@@ -31,6 +32,7 @@ pub(crate) struct Inbox {
     pub(crate) stages: Stages,
     pub(crate) bytes: AtomicU64,
     pub(crate) keeper: Keeper,
+    pub(crate) syncer: Syncer,
     open_files: AtomicUsize,
     max_open_files: usize,
     /// How long a lane waits for the manifest.
@@ -69,6 +71,7 @@ impl Inbox {
             stages: Stages::new(observer),
             bytes: AtomicU64::new(0),
             keeper,
+            syncer: Syncer::default(),
             open_files: AtomicUsize::new(0),
             max_open_files,
             patience,
@@ -144,6 +147,7 @@ impl Inbox {
     pub(crate) fn resume(&self, file: &IncomingFile, temporary: Temporary, tree: ContentTree) {
         self.open_files.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(tree.covered(), Ordering::Relaxed);
+        self.syncer.note_growing(&temporary);
         let mut progress = file.lock();
         progress.content = Stored::Unfinished(Arc::new(temporary));
         progress.tree = tree;
@@ -158,6 +162,7 @@ impl Inbox {
             std::mem::take(&mut table.files)
         };
         self.changed.notify_all();
+        self.syncer.end();
         let mut left = 0;
         for file in files.into_values() {
             if let Some(temporary) = self.let_go(&file) {
@@ -300,6 +305,7 @@ impl IncomingFile {
                     temporary.discard();
                     return Err(of_io(error));
                 }
+                inbox.syncer.note_growing(&temporary);
                 temporary
             }
             None => parent.create_file(self.metadata.mode).map_err(of_io)?,
@@ -311,7 +317,11 @@ impl IncomingFile {
     }
 
     /// Takes an extent that both sides agree on, and finishes the file where it was the last.
-    pub(crate) fn agree(&self, value: &ExtentValue, inbox: &Inbox) -> Result<(), Trouble> {
+    pub(crate) fn agree(
+        self: &Arc<Self>,
+        value: &ExtentValue,
+        inbox: &Inbox,
+    ) -> Result<(), Trouble> {
         let mut progress = self.lock();
         if matches!(progress.content, Stored::Over) {
             return Ok(());
@@ -327,7 +337,7 @@ impl IncomingFile {
     }
 
     /// Takes the end of a stream.
-    pub(crate) fn end(&self, size: u64, inbox: &Inbox) -> Result<(), Trouble> {
+    pub(crate) fn end(self: &Arc<Self>, size: u64, inbox: &Inbox) -> Result<(), Trouble> {
         let mut progress = self.lock();
         if progress.size.is_some() {
             return Err(Trouble::Violation(Violation::Unexpected(
@@ -339,7 +349,7 @@ impl IncomingFile {
     }
 
     fn finish_if_complete(
-        &self,
+        self: &Arc<Self>,
         mut progress: MutexGuard<'_, Progress>,
         inbox: &Inbox,
     ) -> Result<(), Trouble> {
@@ -351,40 +361,63 @@ impl IncomingFile {
             Trouble::Violation(Violation::Unexpected("extents that do not fit the file"))
         })?;
         let Some(hash) = root else { return Ok(()) };
-        let content = progress.close();
+        let stored = progress.close();
         drop(progress);
-        let placed = match content {
+        let content = Content { size, hash };
+        match stored {
             Stored::Unfinished(temporary) => {
                 inbox.open_files.fetch_sub(1, Ordering::Relaxed);
-                self.commit(temporary, inbox)?
+                // Lanes let go of it before they say that an extent agrees, so this is the last one.
+                let Some(temporary) = Arc::into_inner(temporary) else {
+                    let rule = "content for a file that is complete";
+                    return Err(Trouble::Violation(Violation::Unexpected(rule)));
+                };
+                if !inbox.syncer.sees_to_content() {
+                    return self.place(temporary, content, inbox);
+                }
+                inbox.syncer.add(Complete {
+                    file: Arc::clone(self),
+                    temporary,
+                    content,
+                });
             }
-            Stored::Nothing if size == 0 => self.store_empty(inbox)?,
+            Stored::Nothing if size == 0 => {
+                let placed = self.store_empty(inbox)?;
+                self.settle(placed, content, inbox);
+            }
             Stored::Nothing => {
                 let rule = "extents without content";
                 return Err(Trouble::Violation(Violation::Unexpected(rule)));
             }
-            Stored::Over => return Ok(()),
-        };
-        inbox.remove(self.number);
-        if placed == Placed::Stored {
-            inbox.keeper.add(&self.path, self.version(size), hash);
+            Stored::Over => {}
         }
-        inbox.report(match placed {
-            Placed::Stored => Report::Stored(self.number, Some(Content { size, hash })),
-            Placed::Kept => Report::Kept(self.number),
-        });
         Ok(())
     }
 
-    fn commit(&self, temporary: Arc<Temporary>, inbox: &Inbox) -> Result<Placed, Trouble> {
-        // Lanes let go of it before they say that an extent agrees, so this is the last one.
-        let Some(temporary) = Arc::into_inner(temporary) else {
-            return Err(Trouble::Violation(Violation::Unexpected(
-                "content for a file that is complete",
-            )));
-        };
+    /// Gives what is complete its name.
+    pub(crate) fn place(
+        &self,
+        temporary: Temporary,
+        content: Content,
+        inbox: &Inbox,
+    ) -> Result<(), Trouble> {
         let placed = temporary.commit(self.path.name(), self.metadata, inbox.existing);
-        placed.map_err(|error| trouble::of_place(&self.path, &error))
+        let placed = placed.map_err(|error| trouble::of_place(&self.path, &error))?;
+        self.settle(placed, content, inbox);
+        Ok(())
+    }
+
+    fn settle(&self, placed: Placed, content: Content, inbox: &Inbox) {
+        inbox.remove(self.number);
+        if placed == Placed::Stored {
+            inbox
+                .keeper
+                .add(&self.path, self.version(content.size), content.hash);
+        }
+        inbox.report(match placed {
+            Placed::Stored => Report::Stored(self.number, Some(content)),
+            Placed::Kept => Report::Kept(self.number),
+        });
     }
 
     /// Places a file without content.

@@ -286,7 +286,7 @@ impl LaneWriter {
         of: Attempt,
         offset: u64,
         value: &[u8; 32],
-        file: &IncomingFile,
+        file: &Arc<IncomingFile>,
     ) -> Result<(), Trouble> {
         // The size of a stream is known since it ended.
         let size = file.size();

@@ -10,6 +10,7 @@ mod placer;
 mod reception;
 mod report;
 mod session;
+mod syncer;
 mod trouble;
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use std::time::Duration;
 use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::Mode;
 use packhorse_proto::escape::Escaped;
+use packhorse_proto::message::Assurance;
 use packhorse_proto::preface::Security;
 use packhorse_tree::{Directory, Existing, Storage};
 use packhorse_trust::Code;
@@ -89,6 +91,7 @@ pub async fn receive(
         generation: 0,
         held: VecDeque::new(),
         existing: options.existing,
+        assurance: options.assurance,
         sessions: options.sessions,
         retry_for: options.retry_for,
         observer: Arc::new(Mutex::new(observer)),
@@ -138,6 +141,7 @@ struct Receiver {
     /// What came up at the door while a session was served, to be told after it.
     held: VecDeque<News>,
     existing: Existing,
+    assurance: Assurance,
     sessions: Sessions,
     retry_for: Duration,
     /// Shared by the session that is served and what goes on beside it.
@@ -368,6 +372,7 @@ impl Receiver {
             directory: self.directory.clone(),
             reception: Arc::clone(&self.reception),
             existing: self.existing,
+            assurance: self.assurance,
         };
         let mut observer = forwarding_to(&self.observer);
         let outcome = {
@@ -442,6 +447,7 @@ mod tests {
             security: ReceiveSecurity::Generate,
             sessions: Sessions::One,
             existing: Existing::Replace,
+            assurance: Assurance::default(),
             limits: Limits::default(),
             retry_for: Duration::ZERO,
             classic: None,

@@ -43,13 +43,13 @@ pub(crate) struct ListedDirectory {
 
 impl ListedDirectory {
     pub(crate) fn new(
-        directory: Directory,
+        directory: Arc<Directory>,
         entry: &Entry,
         parent: Parent,
         reports: &Arc<Reports>,
     ) -> Self {
         Self {
-            directory: Arc::new(directory),
+            directory,
             path: entry.path.clone(),
             metadata: entry.metadata,
             reports: Arc::clone(reports),

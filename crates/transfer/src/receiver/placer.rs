@@ -177,8 +177,10 @@ impl Placer {
     ) -> Result<Option<IncomingFile>, Trouble> {
         match parent.directory().make_child(entry.path.name()) {
             Ok((directory, made)) => {
+                let directory = Arc::new(directory);
                 if made == Made::Existing {
                     directory.open_to_owner();
+                    self.inbox.syncer.note_directory(&directory);
                 }
                 let listed = ListedDirectory::new(directory, entry, parent, &self.inbox.reports);
                 self.inbox.report(Report::DirectoryMade(number));

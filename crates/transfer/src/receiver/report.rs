@@ -79,6 +79,8 @@ pub(crate) enum Report {
     Kept(EntryNumber),
     /// An entry could not be stored.
     Failed(EntryNumber, Failure),
+    /// Everything that was stored is on stable storage, or that failed.
+    Durable(std::io::Result<()>),
     /// Nothing more can be stored.
     Full(String),
     /// The peer broke a rule on a lane.

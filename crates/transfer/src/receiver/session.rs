@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
 use packhorse_proto::escape::Escaped;
-use packhorse_proto::message::{Counters, Failure, SourceId};
+use packhorse_proto::message::{Assurance, Counters, Failure, SourceId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
@@ -26,6 +26,7 @@ use super::lane::LaneIn;
 use super::placer::{self, Order};
 use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
 use super::report::Report;
+use super::syncer;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
@@ -41,6 +42,8 @@ pub(crate) struct Setting {
     pub(crate) directory: PathBuf,
     pub(crate) reception: Arc<Reception>,
     pub(crate) existing: Existing,
+    /// What is seen to before the receipt, wanted or not.
+    pub(crate) assurance: Assurance,
 }
 
 struct Session {
@@ -79,8 +82,17 @@ struct Session {
     flaws: Vec<(RelativePath, Failure)>,
     /// The sender has nothing more to say.
     complete: bool,
+    /// Whether what was stored is on stable storage, where that was asked for.
+    durable: Option<Durable>,
     receipt: Option<Receipt>,
     said_goodbye: bool,
+}
+
+/// How far everything is on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Asked,
+    Yes,
 }
 
 /// Serves a session to its end.
@@ -138,6 +150,7 @@ pub(crate) async fn run(
         unfinished_directories: 0,
         flaws: Vec::new(),
         complete: false,
+        durable: None,
         receipt: None,
         said_goodbye: false,
     };
@@ -276,7 +289,8 @@ impl Session {
             ReceiverEvent::Offered {
                 subdirectory,
                 source,
-            } => self.begin(subdirectory, source, observer)?,
+                wanted,
+            } => self.begin(subdirectory, (source, wanted), observer)?,
             ReceiverEvent::Entry { number, entry } => {
                 if let Kind::File { size } = entry.kind {
                     self.listed.files_known += 1;
@@ -341,9 +355,12 @@ impl Session {
     fn begin(
         &mut self,
         subdirectory: Option<RelativePath>,
-        source: Option<SourceId>,
+        (source, wanted): (Option<SourceId>, Assurance),
         observer: &mut Observer,
     ) -> Result<(), Error> {
+        self.inbox
+            .syncer
+            .promise(self.setting.assurance.and(wanted));
         self.inbox.keeper.offered(subdirectory.clone(), source);
         let destination = match &subdirectory {
             None => Arc::clone(&self.setting.destination),
@@ -351,21 +368,28 @@ impl Session {
         };
         self.accepted = true;
         observer(&Event::Offered { subdirectory });
-        let (orders, thread) =
-            placer::spawn(destination, Arc::clone(&self.inbox)).map_err(|error| {
-                Error::Resources {
-                    what: "threads",
-                    error,
-                }
-            })?;
+        self.inbox.syncer.note_directory(&destination);
+        let no_threads = |error| Error::Resources {
+            what: "threads",
+            error,
+        };
+        let syncer = syncer::spawn(Arc::clone(&self.inbox)).map_err(no_threads)?;
+        self.threads.push(syncer);
+        let placer = placer::spawn(destination, Arc::clone(&self.inbox));
+        let (orders, thread) = placer.map_err(no_threads)?;
         self.orders = Some(orders);
         self.threads.push(thread);
         Ok(())
     }
 
+    /// The destination, as it may be shown.
+    fn directory(&self) -> String {
+        Escaped(self.setting.directory.as_os_str().as_encoded_bytes()).to_string()
+    }
+
     /// Opens the directory that the sender wants to send into, and makes what is missing of it.
     fn open_subdirectory(&self, path: &RelativePath) -> Result<Directory, Error> {
-        let root = Escaped(self.setting.directory.as_os_str().as_encoded_bytes()).to_string();
+        let root = self.directory();
         let failed = |error: packhorse_tree::PlaceError| Error::Destination {
             directory: format!("{root}/{path}"),
             error: io::Error::other(error.to_string()),
@@ -424,6 +448,13 @@ impl Session {
             }
             Report::Kept(number) => self.proto.kept(number),
             Report::Failed(number, failure) => self.proto.failed(number, failure),
+            Report::Durable(Ok(())) => self.durable = Some(Durable::Yes),
+            Report::Durable(Err(error)) => {
+                return Err(Error::Destination {
+                    directory: self.directory(),
+                    error,
+                });
+            }
             Report::Full(text) => return Err(Error::Full(text)),
             Report::Violation(violation) => {
                 self.proto.violated(&violation);
@@ -440,19 +471,31 @@ impl Session {
 
     /// Hands over the receipt once the sender is done and every directory has its metadata.
     fn complete(&mut self) {
-        if !self.complete || self.unfinished_directories > 0 {
+        if !self.complete || self.unfinished_directories > 0 || !self.proto.awaits_receipt() {
+            return;
+        }
+        let given = self.inbox.syncer.assurance();
+        if given.durable && self.durable != Some(Durable::Yes) {
+            if self.durable.is_none() {
+                self.durable = Some(Durable::Asked);
+                self.inbox.syncer.finish();
+            }
             return;
         }
         let elapsed = self.authenticated_at.elapsed();
         let times = self.inbox.stages.times();
-        if let Some(handover) = self.proto.receipt(nanoseconds(elapsed), times) {
+        if let Some(handover) = self.proto.receipt(nanoseconds(elapsed), times, given) {
             let packhorse_proto::receiver::Handover {
                 root,
                 totals,
                 sender,
             } = handover;
             let session = (elapsed, self.most_lanes);
-            self.receipt = Some(Receipt::new(root, totals, session, (sender, times)));
+            self.receipt = Some(Receipt::new(
+                (root, totals, given),
+                session,
+                (sender, times),
+            ));
         }
     }
 

@@ -114,6 +114,7 @@ impl Session {
             name,
             subdirectory,
             source: Some(walker::source_id(&options.sources)),
+            wanted: options.assurance,
         };
         let started = Instant::now();
         let (report_to, reports) = mpsc::unbounded_channel();
@@ -405,11 +406,11 @@ impl Session {
                 elapsed,
                 sender,
                 receiver,
+                given,
             } => {
                 let elapsed = Duration::from_nanos(elapsed);
                 let mut receipt = Receipt::new(
-                    root,
-                    totals,
+                    (root, totals, given),
                     (elapsed, self.lanes.most()),
                     (sender, receiver),
                 );

@@ -3,6 +3,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::time::{Duration, SystemTime};
 
+use packhorse_proto::message::Assurance;
 use packhorse_proto::path::MAX_NAME;
 use tempfile::TempDir;
 
@@ -84,6 +85,7 @@ fn receipt_for(root: &Path) -> Vec<u8> {
         kept: 0,
         failed: 0,
         resumed: 0,
+        assurance: Assurance::default(),
         root: sums.root.finish(),
         elapsed: Duration::ZERO,
         lanes: 0,

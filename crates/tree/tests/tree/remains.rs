@@ -209,13 +209,15 @@ fn what_a_checkpoint_covers_is_not_read_after_the_machine_was_started_anew() {
     let scene = Scene::new();
     let file = scene.begin();
     scene.write(&file, &[0, 2, 1]);
-    file.checkpoint().unwrap();
+    let checkpoints = file.checkpointer().expect("it has a journal");
+    assert!(checkpoints.checkpoint().unwrap());
     // Nothing new: nothing more is written.
     let length = fs::metadata(scene.journal()).unwrap().len();
-    file.checkpoint().unwrap();
+    assert!(checkpoints.checkpoint().unwrap());
     assert_eq!(fs::metadata(scene.journal()).unwrap().len(), length);
     scene.write(&file, &[4]);
     drop(file);
+    assert!(!checkpoints.checkpoint().unwrap(), "nobody writes it");
     for boot in [ANOTHER_BOOT, THIS_BOOT] {
         let before = read_by_us();
         let (file, tree) = scene.resume_part(boot);

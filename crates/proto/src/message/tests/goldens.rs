@@ -62,8 +62,12 @@ fn greetings() -> Vec<(Message, &'static str)> {
             Message::Offer {
                 subdirectory: Some(RelativePath::parse(b"in/box").unwrap()),
                 source: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+                wanted: Assurance {
+                    durable: true,
+                    reread: true,
+                },
             },
-            "04000013a20046696e2f626f7801480102030405060708",
+            "04000017a40046696e2f626f780148010203040506070802010301",
         ),
         (
             Message::Accept {
@@ -158,8 +162,12 @@ fn endings() -> Vec<(Message, &'static str)> {
                 elapsed: 250_000_000,
                 sender: TIMES,
                 receiver: Times::default(),
+                given: Assurance {
+                    durable: true,
+                    reread: false,
+                },
             },
-            "0f00005aa5005820555555555555555555555555555555555555555555555555555555555555555501a6000101010201031906a504000502021a0ee6b28003a600010102020303040405051a000f424004a6000001000200030004000500",
+            "0f00005ca6005820555555555555555555555555555555555555555555555555555555555555555501a6000101010201031906a504000502021a0ee6b28003a600010102020303040405051a000f424004a60000010002000300040005000501",
         ),
         (Message::Bye, "10000001a0"),
         (
