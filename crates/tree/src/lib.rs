@@ -36,5 +36,5 @@ pub use place::{Existing, Made, PlaceError, Placed};
 pub use roll::{Known, Roll, Rolls, is_own};
 pub use source::{Identity, SourceFile};
 pub use storage::{Disk, Storage};
-pub use temporary::{Temporary, Turn};
+pub use temporary::{Room, Temporary, Turn};
 pub use walk::{FileAt, Found, SourceError, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};

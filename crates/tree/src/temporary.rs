@@ -7,7 +7,7 @@ use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::extent::{ContentTree, ExtentValue};
 use packhorse_proto::path::Name;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FallocateFlags, OFlags, fstat, fstatvfs};
+use rustix::fs::{FallocateFlags, OFlags, StatFs, fstat, fstatfs, fstatvfs};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -158,19 +158,27 @@ impl Temporary {
 
     /// Reserves room for a file of `size` bytes, where the filesystem has it: writing costs a third less processor time.
     ///
-    /// Where there is less room, nothing is reserved: the kernel would take all that there is before it says so, and a
-    /// filesystem that compresses may have room all the same.
+    /// Where there is less room, nothing is reserved: the kernel would take all that there is before it says so.
     ///
     /// # Errors
     /// The room has just gone, or a limit on file sizes was met.
-    pub fn reserve(&self, size: u64) -> io::Result<()> {
+    pub fn reserve(&self, size: u64) -> io::Result<Room> {
         let filesystem = fstatvfs(&self.file)?;
-        if size > filesystem.f_bavail.saturating_mul(filesystem.f_frsize) {
-            return Ok(());
+        let free = filesystem.f_bavail.saturating_mul(filesystem.f_frsize);
+        if size > free {
+            let short = fstatfs(&self.file).is_ok_and(|found| stores_as_it_is(&found));
+            return Ok(if short {
+                Room::Short { free }
+            } else {
+                Room::NotReserved
+            });
         }
         match self.file.allocate(FallocateFlags::empty(), 0, size) {
+            Ok(()) => Ok(Room::Reserved),
             // It cannot, or not for this file.
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+                Ok(Room::NotReserved)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -227,6 +235,29 @@ impl Temporary {
             (Err(error), _) => Err(PlaceError::io(name, error)),
         }
     }
+}
+
+/// Whether there is room for a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// There is, and nobody else gets it.
+    Reserved,
+    /// That shows when it is written.
+    NotReserved,
+    /// There is not.
+    Short {
+        /// Bytes that are free.
+        free: u64,
+    },
+}
+
+/// Whether a filesystem takes as much room for content as the content has bytes: one that compresses may have room for a
+/// file that is larger than what is free. The numbers are those of statfs(2).
+fn stores_as_it_is(filesystem: &StatFs) -> bool {
+    const EXT4: i64 = 0xef53;
+    const XFS: i64 = 0x5846_5342;
+    const TMPFS: i64 = 0x0102_1994;
+    matches!(i64::from(filesystem.f_type), EXT4 | XFS | TMPFS)
 }
 
 /// A thread's turn to write to a file: the others wait until it is dropped.

@@ -7,9 +7,11 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::harness::compare::{assert_nothing_left_over, is_earlier_state};
+use crate::harness::compare::{assert_nothing_left_over, assert_same_tree, is_earlier_state};
 use crate::harness::surroundings::{SmallDisk, is_root, works};
-use crate::harness::{CODE, Ended, Ground, Packhorse, assert_same_file, not_shown, transfer};
+use crate::harness::{
+    CODE, Ended, Ground, Packhorse, assert_same_file, not_shown, transfer, transfer_whole,
+};
 
 const MIB: u64 = 1 << 20;
 
@@ -141,12 +143,50 @@ fn disk_full() {
     let Some(_disk) = SmallDisk::mount(ground.destination(), "4m") else {
         return not_shown("disk_full", "mounting a small filesystem needs privileges");
     };
-    let file = ground.source_file("large.bin", vec![7; 8 << 20]);
-    let (sender, receiver) = transfer(&[&file], &ground.destination());
-    receiver.expect_code(5).expect_says("full");
-    sender.expect_code(5).expect_says("full");
-    assert_nothing_left_over(&ground.destination());
-    assert!(!ground.destination().join("large.bin").exists());
+    for number in 0..8 {
+        ground.source_file(&format!("tree/{number}"), vec![number; 1 << 20]);
+    }
+    let tree = ground.source().join("tree");
+    let (sender, receiver) = transfer(&[&tree], &ground.destination());
+    for side in [&receiver, &sender] {
+        side.expect_code(5)
+            .expect_says("full")
+            .expect_says("of 8.3 MB are there");
+    }
+    // What is complete stays, and the same command goes on from it once there is room.
+    let names = fs::read_dir(ground.destination().join("tree")).expect("it is there");
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert!((1..=4).contains(&names.len()), "{names:?}");
+}
+
+/// A sender learns at once which file does not fit; the others arrive, and are not sent again when there is room.
+#[test]
+fn file_larger_than_the_room_is_named_and_the_rest_arrives() {
+    let ground = Ground::new();
+    let destination = ground.destination();
+    let Some(disk) = SmallDisk::mount(destination.clone(), "16m") else {
+        return not_shown("file_larger_than_the_room", "mounting needs privileges");
+    };
+    ground.source_file("tree/a", vec![1; 3 << 20]);
+    ground.sparse_file("tree/huge.img", 40 * MIB);
+    ground.source_file("tree/z", vec![2; 3 << 20]);
+    let tree = ground.source().join("tree");
+    let (sender, receiver) = transfer(&[&tree], &destination);
+    for side in [&receiver, &sender] {
+        side.expect_code(1)
+            .expect_says("tree/huge.img")
+            .expect_says("it takes 41.9 MB, and ")
+            .expect_says(" are free at the destination");
+    }
+    for (name, content) in [("a", 1), ("z", 2)] {
+        let there = fs::read(destination.join("tree").join(name)).expect("it arrived");
+        assert!(there == vec![content; 3 << 20]);
+    }
+    disk.grow("64m");
+    let (sender, _) = transfer_whole(&tree, &destination);
+    assert_eq!(sender.done()["resumed_bytes"], 6 << 20);
+    assert_same_tree(&tree, &destination.join("tree"));
+    assert_nothing_left_over(&destination);
 }
 
 /// Their size says 0, and they are not empty: storing them empty would lose what they hold.
@@ -198,20 +238,4 @@ fn destination_that_is_a_file_is_refused() {
         .run()
         .expect_code(5)
         .expect_says("beside/file");
-}
-
-#[test]
-fn sparse_file_larger_than_the_disk_ends_as_a_full_disk_does() {
-    let ground = Ground::new();
-    let Some(_disk) = SmallDisk::mount(ground.destination(), "16m") else {
-        return not_shown(
-            "sparse_file_larger_than_the_disk",
-            "mounting needs privileges",
-        );
-    };
-    let file = ground.sparse_file("huge.img", 512 * MIB);
-    let (sender, receiver) = transfer(&[&file], &ground.destination());
-    receiver.expect_code(5).expect_says("full");
-    sender.expect_code(5).expect_says("full");
-    assert_nothing_left_over(&ground.destination());
 }

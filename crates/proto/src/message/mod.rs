@@ -347,6 +347,8 @@ wire_codes! {
         Unverified = 6,
         /// Its directory could not be made.
         Parent = 7,
+        /// It is larger than the room that the receiver has left.
+        NoRoom = 8,
     }
 }
 

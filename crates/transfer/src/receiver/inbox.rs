@@ -13,7 +13,7 @@ use packhorse_proto::path::RelativePath;
 use packhorse_proto::record::Attempt;
 use packhorse_proto::remains::Version;
 use packhorse_proto::window::Content;
-use packhorse_tree::{Existing, Placed, Temporary};
+use packhorse_tree::{Existing, Placed, Room, Temporary};
 
 use super::keeper::Keeper;
 use super::parent::Parent;
@@ -301,9 +301,14 @@ impl IncomingFile {
                 let version = self.version(size);
                 let begun = inbox.keeper.begin_file(parent, self.path.name(), version);
                 let temporary = begun.map_err(of_io)?;
-                if let Err(error) = temporary.reserve(size) {
+                let trouble = match temporary.reserve(size) {
+                    Ok(Room::Reserved | Room::NotReserved) => None,
+                    Ok(Room::Short { free }) => Some(trouble::no_room(size, free)),
+                    Err(error) => Some(of_io(error)),
+                };
+                if let Some(trouble) = trouble {
                     temporary.discard();
-                    return Err(of_io(error));
+                    return Err(trouble);
                 }
                 inbox.syncer.note_growing(&temporary);
                 temporary

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
 use packhorse_proto::escape::Escaped;
-use packhorse_proto::message::{Assurance, Counters, Failure, SourceId};
+use packhorse_proto::message::{Assurance, Counters, Failure, FailureClass, SourceId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
@@ -27,6 +27,7 @@ use super::placer::{self, Order};
 use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
 use super::report::Report;
 use super::syncer;
+use super::trouble::megabytes;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
@@ -84,6 +85,8 @@ struct Session {
     complete: bool,
     /// Whether what was stored is on stable storage, where that was asked for.
     durable: Option<Durable>,
+    /// Something was not stored that may be next time.
+    lacking: bool,
     receipt: Option<Receipt>,
     said_goodbye: bool,
 }
@@ -151,6 +154,7 @@ pub(crate) async fn run(
         flaws: Vec::new(),
         complete: false,
         durable: None,
+        lacking: false,
         receipt: None,
         said_goodbye: false,
     };
@@ -331,7 +335,9 @@ impl Session {
             ReceiverEvent::Goodbye => {
                 self.said_goodbye = true;
                 // It has the receipt, and will not ask for any of this again.
-                self.inbox.keeper.forget();
+                if !self.lacking {
+                    self.inbox.keeper.forget();
+                }
             }
             ReceiverEvent::Aborted { code, text } => return Err(Error::PeerAborted { code, text }),
             ReceiverEvent::Hello { .. } | ReceiverEvent::Confirm { .. } => {}
@@ -447,7 +453,12 @@ impl Session {
                 self.proto.flawed(path, failure);
             }
             Report::Kept(number) => self.proto.kept(number),
-            Report::Failed(number, failure) => self.proto.failed(number, failure),
+            Report::Failed(number, failure) => {
+                // The same command again may bring it, once there is room or the disk is mended.
+                self.lacking |=
+                    matches!(failure.class, FailureClass::NoRoom | FailureClass::Storage);
+                self.proto.failed(number, failure);
+            }
             Report::Durable(Ok(())) => self.durable = Some(Durable::Yes),
             Report::Durable(Err(error)) => {
                 return Err(Error::Destination {
@@ -455,7 +466,7 @@ impl Session {
                     error,
                 });
             }
-            Report::Full(text) => return Err(Error::Full(text)),
+            Report::Full(text) => return Err(Error::Full(self.with_what_is_missing(&text))),
             Report::Violation(violation) => {
                 self.proto.violated(&violation);
                 return Err(violation.into());
@@ -467,6 +478,19 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// What fitted into a full destination, and what did not.
+    fn with_what_is_missing(&self, text: &str) -> String {
+        let there = self.inbox.bytes.load(Atomic::Relaxed);
+        let known = self.known.bytes_known.max(self.listed.bytes_known);
+        format!(
+            "{text}; {} files are complete, {} of {}{} are there",
+            self.files_done,
+            megabytes(there),
+            if self.walked { "" } else { "at least " },
+            megabytes(known.max(there)),
+        )
     }
 
     /// Hands over the receipt once the sender is done and every directory has its metadata.

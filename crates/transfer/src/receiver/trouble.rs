@@ -49,6 +49,21 @@ pub(crate) fn of_io(path: &RelativePath, error: &io::Error) -> Trouble {
     }
 }
 
+/// A file is larger than what is free: smaller ones may fit.
+pub(crate) fn no_room(size: u64, free: u64) -> Trouble {
+    let text = format!(
+        "it does not fit: it takes {}, and {} are free at the destination",
+        megabytes(size),
+        megabytes(free)
+    );
+    Trouble::Entry(Failure::new(FailureClass::NoRoom, &text))
+}
+
+/// Bytes, in decimal megabytes.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
+}
+
 /// What a refusal of the tree means for the entry at `path`.
 pub(crate) fn of_place(path: &RelativePath, error: &PlaceError) -> Trouble {
     match error {

@@ -115,6 +115,13 @@ impl SmallDisk {
             .arg(format!("size={size}"));
         works(mount.arg("tmpfs").arg(&at)).then_some(Self(at))
     }
+
+    /// Gives it more room.
+    pub(crate) fn grow(&self, size: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,size={size}")]);
+        assert!(works(mount.arg(&self.0)), "it cannot be given more room");
+    }
 }
 
 impl Drop for SmallDisk {
