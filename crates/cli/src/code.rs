@@ -69,7 +69,8 @@ pub(crate) fn ask(ui: &Ui, receiver: &str) -> Result<Code, Failure> {
     let terminal = Terminal::remember();
     let typed =
         runtime::interruptible(move || rpassword::prompt_password(prompt)).map_err(|failure| {
-            terminal.restore();
+            // It shows the prompt first, and takes the terminal then.
+            terminal.restore_from_reader();
             ui.say("");
             failure.means("nothing was sent")
         })?;

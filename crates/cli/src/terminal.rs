@@ -3,10 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
 };
+
+/// How long a reader may take from its prompt until it has the terminal.
+const READER_TAKES: Duration = Duration::from_secs(1);
 
 /// The terminal as it was before something else than its own line editing took it over.
 #[derive(Clone)]
@@ -45,6 +50,19 @@ impl Terminal {
             // Where that fails the terminal is gone.
             let _ = tcsetattr(&**file, OptionalActions::Now, &settings);
         }
+    }
+
+    /// Makes them what they were, where a thread that cannot be stopped is about to take the terminal over: waits until it
+    /// has, since whoever comes later has it.
+    pub(crate) fn restore_from_reader(&self) {
+        if let Some((file, settings)) = &self.0 {
+            let until = Instant::now() + READER_TAKES;
+            let untouched = |now: &Termios| now.local_modes == settings.local_modes;
+            while tcgetattr(&**file).is_ok_and(|now| untouched(&now)) && Instant::now() < until {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        self.restore();
     }
 
     /// Makes them what they were.

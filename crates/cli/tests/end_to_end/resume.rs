@@ -269,8 +269,12 @@ fn a_disk_that_was_full_and_has_room_again_is_gone_on_with() {
     for name in ["a", "b", "c"] {
         ground.source_file(&format!("tree/{name}.bin"), random.bytes(48 << 20));
     }
+    for number in 0..30 {
+        ground.source_file(&format!("tree/d/{number}.bin"), random.bytes(1 << 20));
+    }
     let ballast = ground.destination().join("ballast");
-    fs::write(&ballast, vec![1; 90 << 20]).expect("room for it");
+    // Room for the large ones, which reserve theirs, and not for the small ones behind them.
+    fs::write(&ballast, vec![1; 40 << 20]).expect("room for it");
     let source = ground.source().join("tree");
     let (sender, receiver) = transfer(&[&source], &ground.destination());
     sender.expect_code(5).expect_says("full");
