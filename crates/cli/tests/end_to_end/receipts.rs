@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::harness::compare::assert_nothing_left_over;
 use crate::harness::{Ended, Ground, Packhorse, assert_same_tree, assert_untouched, tree};
 
 /// Sends a small tree, and gives the receipts of sender and receiver.
@@ -59,6 +60,39 @@ fn receipts_of_both_sides_agree() {
             .is_some_and(|root| root.len() == 64),
         "{receipt}"
     );
+}
+
+/// Whoever of the two asks for it: both receipts say it.
+#[test]
+fn what_was_seen_to_before_the_receipt_is_in_it() {
+    for (at_sender, at_receiver) in [
+        (&[][..], &[][..]),
+        (&["--durable"], &[]),
+        (&[], &["--durable"]),
+        (&["--reread"], &[]),
+        (&["--reread"], &["--durable"]),
+    ] {
+        let ground = Ground::new();
+        let source = ground.source().join("tree");
+        tree::a_few_files(source.clone());
+        // Of several extents, so that it has a journal meanwhile.
+        ground.source_file("tree/large.bin", vec![7; 5 << 20]);
+        let mut receiver = Packhorse::recv(&ground.destination())
+            .args(at_receiver)
+            .start();
+        let sender = Packhorse::send(&[&source], &receiver.address())
+            .args(at_sender)
+            .run();
+        let asked = |option| at_sender.contains(&option) || at_receiver.contains(&option);
+        for side in [sender, receiver.wait()] {
+            side.expect_code(0);
+            let done = side.done();
+            assert_eq!(done["durable"], asked("--durable"), "{done}");
+            assert_eq!(done["reread"], asked("--reread"), "{done}");
+        }
+        assert_same_tree(&source, &ground.destination().join("tree"));
+        assert_nothing_left_over(&ground.destination());
+    }
 }
 
 #[test]
