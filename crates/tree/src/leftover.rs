@@ -299,7 +299,7 @@ fn look_at(
 
 /// What a journal tells of its file, where it is the journal of a file with these names.
 fn unfinished(id: [u8; 8], journal: &File, part: Option<&File>) -> io::Result<Option<Unfinished>> {
-    let Some((header, held)) = partial::progress(journal)? else {
+    let Some((header, tree)) = partial::progress(journal)? else {
         return Ok(None);
     };
     let named = (0..VARIANTS).any(|variant| partial_id(&header.name, variant) == id);
@@ -313,7 +313,7 @@ fn unfinished(id: [u8; 8], journal: &File, part: Option<&File>) -> io::Result<Op
     };
     Ok(Some(Unfinished {
         name: header.name,
-        held: if its_own { held } else { 0 },
+        held: if its_own { tree.covered() } else { 0 },
         size: header.version.size,
     }))
 }

@@ -126,6 +126,13 @@ impl Journal {
         let _ = self.file.write_at(b"P", 0);
     }
 
+    /// What it says is there.
+    pub(crate) fn tree(&self) -> io::Result<ContentTree> {
+        Ok(progress(&self.file)?
+            .map(|(_, tree)| tree)
+            .unwrap_or_default())
+    }
+
     /// Removes its name.
     pub(crate) fn remove(&self, directory: &Directory) {
         place::discard(directory, &self.name);
@@ -278,6 +285,8 @@ impl Directory {
     /// Finds what another process left of a file that is still what it was, and says which of its extents are there.
     /// What it left of a file that is another one now is removed.
     ///
+    /// No more than `most` subtrees are taken: what is left out is written anew.
+    ///
     /// After a process died nothing of the content is read. Where the machine has been started since, or somebody else
     /// has changed the partial file, each extent is read and checked.
     ///
@@ -288,13 +297,15 @@ impl Directory {
         name: Name<'_>,
         version: Version,
         boot: BootId,
+        most: usize,
     ) -> io::Result<Option<Remains>> {
         for variant in 0..VARIANTS {
             let (part, journal) = names(name, variant);
             let Some(file) = open_locked(self, &journal, false)? else {
                 continue;
             };
-            match self.resume(name, version, boot, (&part, &journal, file))? {
+            let opened = (&part[..], &journal[..], file);
+            match self.resume(name, version, (boot, most), opened)? {
                 Some(found) => return Ok(Some(found)),
                 None => {
                     place::discard(self, &part);
@@ -316,7 +327,7 @@ impl Directory {
         self: &Arc<Self>,
         name: Name<'_>,
         version: Version,
-        boot: BootId,
+        (boot, most): (BootId, usize),
         (part, journal_name, journal): (&[u8], &[u8], File),
     ) -> io::Result<Option<Remains>> {
         let mut header = [0; HEADER];
@@ -346,15 +357,25 @@ impl Directory {
             .map_or(0, |last| last.offset + last.length);
         let nobody_else = changed_at(&stat) <= changed_at(&journal_stat) + GRACE
             && u64::try_from(stat.st_size).is_ok_and(|size| size >= end);
-        if header.boot == boot && nobody_else {
+        let scattered = tree.subtrees().nth(most).is_some();
+        if header.boot == boot && nobody_else && !scattered {
             let place = records.place();
             let journal = (names.0, names.1, journal);
             let found = self.journaled(file, journal, header.nonce, place)?;
             return Ok(Some(Remains::Part(found, tree)));
         }
-        let believed = if nobody_else { durable } else { 0 };
-        self.check_and_rewrite(file, (&header, believed), boot, (names, &journal))
-            .map(|(found, tree)| Some(Remains::Part(found, tree)))
+        let believed = match nobody_else {
+            true if header.boot == boot => u64::MAX,
+            true => durable,
+            false => 0,
+        };
+        self.check_and_rewrite(
+            file,
+            (&header, believed, durable.min(believed)),
+            (boot, most),
+            (names, &journal),
+        )
+        .map(|(found, tree)| Some(Remains::Part(found, tree)))
     }
 
     /// The file may have got its name just before its journal would have been removed.
@@ -387,12 +408,12 @@ impl Directory {
     }
 
     /// Reads each extent that the journal speaks of, but for those of the first `believed` records, and writes a new one of
-    /// those that are there.
+    /// those that are there; the first `durable` of them are on stable storage.
     fn check_and_rewrite(
         self: &Arc<Self>,
         file: File,
-        (header, believed): (&Header, u64),
-        boot: BootId,
+        (header, believed, durable): (&Header, u64, u64),
+        (boot, most): (BootId, usize),
         ((part, name), journal): ((Vec<u8>, Vec<u8>), &File),
     ) -> io::Result<(Temporary, ContentTree)> {
         let mut nonce = Nonce::default();
@@ -415,11 +436,12 @@ impl Directory {
             };
             let mut covered = None;
             each_record(journal, &mut Records::new(header), |at, extent| {
-                if at >= believed && covered.is_none() {
+                if at >= durable && covered.is_none() {
                     covered = Some(place);
                 }
                 let there = at < believed || holds(&file, &extent, &mut buffer)?;
-                if there && tree.insert(&extent).is_ok() {
+                let room = tree.subtrees().nth(most.saturating_sub(1)).is_none();
+                if there && room && tree.insert(&extent).is_ok() {
                     add(record(&nonce, place, &extent), &mut place)?;
                 }
                 Ok(())
@@ -441,8 +463,8 @@ impl Directory {
     }
 }
 
-/// What a journal says its file is to become, and how many bytes of that are there.
-pub(crate) fn progress(journal: &File) -> io::Result<Option<(Header, u64)>> {
+/// What a journal says its file is to become, and what of that is there.
+pub(crate) fn progress(journal: &File) -> io::Result<Option<(Header, ContentTree)>> {
     let mut header = [0; HEADER];
     if journal.read_at(&mut header, 0)? < HEADER {
         return Ok(None);
@@ -451,7 +473,7 @@ pub(crate) fn progress(journal: &File) -> io::Result<Option<(Header, u64)>> {
         return Ok(None);
     };
     let (tree, _) = tree_of(journal, &mut Records::new(&header))?;
-    Ok(Some((header, tree.covered())))
+    Ok(Some((header, tree)))
 }
 
 /// The extents that a journal speaks of, and of how many of its first records they are on stable storage.

@@ -135,6 +135,17 @@ impl Roll {
         Ok(())
     }
 
+    /// Makes what was written durable, with its name.
+    ///
+    /// # Errors
+    /// The disk is full or failing.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync()?;
+        let storage = self.place.storage();
+        storage.sync_names(self.place.as_fd())?;
+        Ok(())
+    }
+
     /// Removes it, and the directory where that held nothing else.
     pub fn remove(self, destination: &Directory) {
         place::discard(&self.place, &self.name);
@@ -263,12 +274,17 @@ impl Rolls {
         Ok(found)
     }
 
+    /// Whether there are some that [`remove_finished`](Self::remove_finished) removes.
+    #[must_use]
+    pub fn has_finished(&self, source: [u8; 8]) -> bool {
+        self.0.iter().any(|roll| roll.is_finished(source))
+    }
+
     /// Removes those of this source of which everything was asked for: to be called when what was found is in the new
     /// roll.
     pub fn remove_finished(&mut self, source: [u8; 8]) {
         self.0.retain(|roll| {
-            let finished =
-                roll.ended && roll.ahead.is_empty() && roll.records.header.source == source;
+            let finished = roll.is_finished(source);
             if finished {
                 place::discard(&roll.place, &roll.name);
             }
@@ -288,6 +304,11 @@ impl Rolls {
 }
 
 impl OldRoll {
+    /// Whether everything was asked for, by this source.
+    fn is_finished(&self, source: [u8; 8]) -> bool {
+        self.ended && self.ahead.is_empty() && self.records.header.source == source
+    }
+
     fn open(place: &Arc<Directory>, name: &[u8]) -> io::Result<Option<Self>> {
         let Some(file) = open_locked(place, name, false)? else {
             return Ok(None);

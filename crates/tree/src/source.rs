@@ -120,6 +120,16 @@ impl SourceFile {
         self.file.read_at(buffer, offset)
     }
 
+    /// Lets go of what the system holds of it in memory: what is read afterwards comes from the storage.
+    ///
+    /// # Errors
+    /// The disk is failing, or the filesystem refuses.
+    pub fn forget_cached(&self) -> io::Result<()> {
+        // What is not written back yet cannot be let go of.
+        self.file.sync()?;
+        Ok(self.file.storage().forget_cached(self.file.as_fd())?)
+    }
+
     /// Whether the file is no longer what it was when it was opened.
     ///
     /// # Errors

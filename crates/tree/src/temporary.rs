@@ -4,10 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::entry::{self, Metadata};
-use packhorse_proto::extent::{ContentTree, ExtentValue};
+use packhorse_proto::extent::ExtentValue;
 use packhorse_proto::path::Name;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FallocateFlags, OFlags, StatFs, fstat, fstatfs, fstatvfs};
+use rustix::fs::{FallocateFlags, FsWord, OFlags, StatFs, fstat, fstatfs, fstatvfs};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -129,11 +129,14 @@ impl Temporary {
         self.file.read_at(buffer, offset)
     }
 
-    /// Gives back what was reserved for what is not in `tree`, of a file that is left for another session. `false` for one
-    /// that goes when it is dropped.
-    pub fn release(&self, tree: &ContentTree, size: u64) -> bool {
+    /// Gives back what was reserved for what is not in the journal, of a file of this size that is left for another session.
+    /// `false` for one that goes when it is dropped.
+    pub fn release(&self, size: u64) -> bool {
         let Some(journal) = &self.journal else {
             return false;
+        };
+        let Ok(tree) = journal.tree() else {
+            return true;
         };
         let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
         let held = tree.subtrees().map(|held| (held.offset, held.length));
@@ -254,10 +257,10 @@ pub enum Room {
 /// Whether a filesystem takes as much room for content as the content has bytes: one that compresses may have room for a
 /// file that is larger than what is free. The numbers are those of statfs(2).
 fn stores_as_it_is(filesystem: &StatFs) -> bool {
-    const EXT4: i64 = 0xef53;
-    const XFS: i64 = 0x5846_5342;
-    const TMPFS: i64 = 0x0102_1994;
-    matches!(i64::from(filesystem.f_type), EXT4 | XFS | TMPFS)
+    const EXT4: FsWord = 0xef53;
+    const XFS: FsWord = 0x5846_5342;
+    const TMPFS: FsWord = 0x0102_1994;
+    matches!(filesystem.f_type, EXT4 | XFS | TMPFS)
 }
 
 /// A thread's turn to write to a file: the others wait until it is dropped.

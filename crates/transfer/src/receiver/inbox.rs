@@ -167,7 +167,7 @@ impl Inbox {
         for file in files.into_values() {
             if let Some(temporary) = self.let_go(&file) {
                 let progress = file.lock();
-                let stays = temporary.release(&progress.tree, progress.size.unwrap_or(0));
+                let stays = temporary.release(progress.size.unwrap_or(0));
                 left += usize::from(stays);
             }
         }
@@ -215,6 +215,8 @@ pub(crate) struct IncomingFile {
     pub(crate) path: RelativePath,
     pub(crate) metadata: Metadata,
     pub(crate) parent: Parent,
+    /// What becomes of a file that has the name.
+    pub(crate) existing: Existing,
     progress: Mutex<Progress>,
 }
 
@@ -223,6 +225,22 @@ struct Progress {
     size: Option<u64>,
     content: Stored,
     tree: ContentTree,
+    /// Where the extents begin that lanes write now.
+    claimed: Vec<u64>,
+}
+
+/// An extent that a lane writes: nobody else does, and none that has agreed is written again.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    file: Arc<IncomingFile>,
+    offset: u64,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let claimed = &mut self.file.lock().claimed;
+        claimed.retain(|offset| *offset != self.offset);
+    }
 }
 
 /// What there is of a file's content.
@@ -248,13 +266,14 @@ impl IncomingFile {
         of: Attempt,
         path: RelativePath,
         parent: Parent,
-        size: Option<u64>,
-        metadata: Metadata,
+        (size, metadata): (Option<u64>, Metadata),
+        existing: Existing,
     ) -> Self {
         let progress = Mutex::new(Progress {
             size,
             content: Stored::Nothing,
             tree: ContentTree::new(),
+            claimed: Vec::new(),
         });
         Self {
             number: of.entry,
@@ -262,6 +281,7 @@ impl IncomingFile {
             path,
             metadata,
             parent,
+            existing,
             progress,
         }
     }
@@ -321,6 +341,20 @@ impl IncomingFile {
         Ok(Some(temporary))
     }
 
+    /// Begins an extent: to be called before any of it is written. What is there is trusted by whoever goes on with the file,
+    /// so a place that is wrong by a bit must not lead into it.
+    pub(crate) fn claim(self: &Arc<Self>, offset: u64) -> Result<Claim, Violation> {
+        let progress = &mut *self.lock();
+        if progress.tree.next_missing(offset) != offset || progress.claimed.contains(&offset) {
+            return Err(Violation::Unexpected("an extent that came before"));
+        }
+        progress.claimed.push(offset);
+        Ok(Claim {
+            file: Arc::clone(self),
+            offset,
+        })
+    }
+
     /// Takes an extent that both sides agree on, and finishes the file where it was the last.
     pub(crate) fn agree(
         self: &Arc<Self>,
@@ -378,17 +412,18 @@ impl IncomingFile {
                     return Err(Trouble::Violation(Violation::Unexpected(rule)));
                 };
                 if !inbox.syncer.sees_to_content() {
-                    return self.place(temporary, content, inbox);
+                    return self.place(temporary, content, inbox, false);
                 }
                 inbox.syncer.add(Complete {
                     file: Arc::clone(self),
                     temporary,
                     content,
+                    held: false,
                 });
             }
             Stored::Nothing if size == 0 => {
-                let placed = self.store_empty(inbox)?;
-                self.settle(placed, content, inbox);
+                let placed = self.store_empty()?;
+                self.settle(placed, content, inbox, false);
             }
             Stored::Nothing => {
                 let rule = "extents without content";
@@ -399,20 +434,36 @@ impl IncomingFile {
         Ok(())
     }
 
-    /// Gives what is complete its name.
+    /// Places a file of which an earlier session left all, but for its name.
+    pub(crate) fn complete(self: Arc<Self>, temporary: Temporary, content: Content, inbox: &Inbox) {
+        self.lock().close();
+        if inbox.syncer.sees_to_content() {
+            inbox.syncer.add(Complete {
+                file: self,
+                temporary,
+                content,
+                held: true,
+            });
+        } else if let Err(trouble) = self.place(temporary, content, inbox, true) {
+            self.fail(trouble, inbox);
+        }
+    }
+
+    /// Gives what is complete its name; `held`: it was there from an earlier session.
     pub(crate) fn place(
         &self,
         temporary: Temporary,
         content: Content,
         inbox: &Inbox,
+        held: bool,
     ) -> Result<(), Trouble> {
-        let placed = temporary.commit(self.path.name(), self.metadata, inbox.existing);
+        let placed = temporary.commit(self.path.name(), self.metadata, self.existing);
         let placed = placed.map_err(|error| trouble::of_place(&self.path, &error))?;
-        self.settle(placed, content, inbox);
+        self.settle(placed, content, inbox, held);
         Ok(())
     }
 
-    fn settle(&self, placed: Placed, content: Content, inbox: &Inbox) {
+    fn settle(&self, placed: Placed, content: Content, inbox: &Inbox, held: bool) {
         inbox.remove(self.number);
         if placed == Placed::Stored {
             inbox
@@ -420,15 +471,16 @@ impl IncomingFile {
                 .add(&self.path, self.version(content.size), content.hash);
         }
         inbox.report(match placed {
+            Placed::Stored if held => Report::Held(self.number, content),
             Placed::Stored => Report::Stored(self.number, Some(content)),
             Placed::Kept => Report::Kept(self.number),
         });
     }
 
     /// Places a file without content.
-    pub(crate) fn store_empty(&self, inbox: &Inbox) -> Result<Placed, Trouble> {
+    pub(crate) fn store_empty(&self) -> Result<Placed, Trouble> {
         let directory = self.parent.directory();
-        let placed = directory.store_file(self.path.name(), &[], self.metadata, inbox.existing);
+        let placed = directory.store_file(self.path.name(), &[], self.metadata, self.existing);
         placed.map_err(|error| trouble::of_place(&self.path, &error))
     }
 

@@ -8,7 +8,7 @@ use packhorse_proto::message::{MAX_HELD, SourceId};
 use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
 use packhorse_proto::remains::{BootId, Version};
-use packhorse_tree::{Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary};
+use packhorse_tree::{Directory, Remains, Roll, Rolls, SourceFile, Temporary};
 
 use crate::verify::hash_file;
 
@@ -53,9 +53,13 @@ struct State {
 pub(crate) enum Found {
     /// All of it, under its name.
     Whole(Hash),
+    /// All of it, but for its name.
+    Complete(Temporary, Hash),
     /// A partial file, and which of its extents it holds.
     Part(Box<(Temporary, ContentTree)>),
     Nothing,
+    /// A file of this session's making that a power cut has damaged: not one to be kept.
+    Damaged,
 }
 
 impl Keeper {
@@ -138,8 +142,27 @@ impl Keeper {
         let written = self.begin(state).and_then(Roll::flush);
         state.content = 0;
         state.broken = written.is_err();
-        if !state.broken {
-            state.rolls.remove_finished(state.source);
+        let State {
+            rolls,
+            roll: Some(roll),
+            source,
+            broken: false,
+            ..
+        } = state
+        else {
+            return;
+        };
+        // The old ones go when the new one has taken their place, whatever happens to the machine.
+        if rolls.has_finished(*source) && roll.sync().is_ok() {
+            rolls.remove_finished(*source);
+        }
+    }
+
+    /// Makes durable which files are complete: partial files are found only where there is a roll.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        match &self.lock().roll {
+            Some(roll) => roll.sync(),
+            None => Ok(()),
         }
     }
 
@@ -186,33 +209,29 @@ impl Keeper {
         path: &RelativePath,
         parent: &Arc<Directory>,
         version: Version,
-        existing: Existing,
+        reread: bool,
     ) -> Found {
         let name = path.name();
-        if let Some(hash) = self.find_whole(path, parent, version) {
-            return Found::Whole(hash);
-        }
-        match parent.resume_file(name, version, parent.boot_id()) {
+        let nothing = match self.find_whole(path, parent, version, reread) {
+            Found::Nothing => Found::Nothing,
+            Found::Damaged => Found::Damaged,
+            found => return found,
+        };
+        match parent.resume_file(name, version, parent.boot_id(), MAX_HELD) {
             Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
                 Ok(Some(hash)) => Found::Whole(hash),
-                _ => Found::Nothing,
+                _ => nothing,
             },
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
                 // It was killed before it gave it its name.
-                Ok(Some(hash)) => match temporary.commit(name, version.metadata, existing) {
-                    Ok(Placed::Stored) => Found::Whole(hash),
-                    _ => Found::Nothing,
-                },
-                Ok(None) => {
-                    let tree = first_subtrees(tree, version.size);
-                    Found::Part(Box::new((temporary, tree)))
-                }
+                Ok(Some(hash)) => Found::Complete(temporary, hash),
+                Ok(None) => Found::Part(Box::new((temporary, tree))),
                 Err(_) => {
                     temporary.discard();
-                    Found::Nothing
+                    nothing
                 }
             },
-            Ok(None) | Err(_) => Found::Nothing,
+            Ok(None) | Err(_) => nothing,
         }
     }
 
@@ -221,20 +240,26 @@ impl Keeper {
         path: &RelativePath,
         parent: &Directory,
         version: Version,
-    ) -> Option<Hash> {
+        reread: bool,
+    ) -> Found {
         let known = {
             let state = &mut *self.lock();
-            let path = state.path(path)?;
-            state.rolls.find(&path, version).ok()??
+            let path = state.path(path);
+            path.and_then(|path| state.rolls.find(&path, version).ok()?)
         };
         let name = path.name();
-        if !parent.still_has(name, version) {
-            return None;
-        }
+        let Some(known) = known.filter(|_| parent.still_has(name, version)) else {
+            return Found::Nothing;
+        };
         // What was written before the machine went down, or the disk was pulled out, may not be there.
-        let same = known.boot == self.boot && parent.shares_mount_with(&self.destination)
-            || hash_of(parent, name) == Some(known.hash);
-        same.then_some(known.hash)
+        let certain = known.boot == self.boot && parent.shares_mount_with(&self.destination);
+        if certain && !reread {
+            return Found::Whole(known.hash);
+        }
+        match hash_of(parent, name, reread) {
+            Some(hash) if hash == known.hash => Found::Whole(hash),
+            _ => Found::Damaged,
+        }
     }
 
     /// The session is complete, and its sender knows: nothing is to be found of it.
@@ -272,16 +297,11 @@ impl State {
     }
 }
 
-/// What can be told in one message: what is left out is sent again.
-fn first_subtrees(tree: ContentTree, size: u64) -> ContentTree {
-    if tree.subtrees().nth(MAX_HELD).is_none() {
-        return tree;
-    }
-    ContentTree::from_subtrees(size, tree.subtrees().take(MAX_HELD)).unwrap_or_default()
-}
-
-fn hash_of(parent: &Directory, name: Name<'_>) -> Option<Hash> {
+fn hash_of(parent: &Directory, name: Name<'_>, reread: bool) -> Option<Hash> {
     let file = SourceFile::open(parent, name).ok()?;
+    if reread {
+        file.forget_cached().ok()?;
+    }
     let (hash, _) = hash_file(&file, &mut vec![0; 1 << 17]).ok()?;
     Some(hash)
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 
 use packhorse_endpoint::Observed;
 use packhorse_proto::control::Violation;
+use packhorse_proto::extent::EXTENT_SIZE;
 use packhorse_proto::lane::{ExtentVerdict, LaneExtent};
 use packhorse_proto::record::{
     Attempt, Item, MAX_BODY, MAX_TAG, RECORD_HEADER, RecordHeader, RecordKind, items,
@@ -14,7 +15,7 @@ use packhorse_proto::record::{
 use packhorse_tree::Temporary;
 use packhorse_trust::Opener;
 
-use super::inbox::{Inbox, IncomingFile, Lookup};
+use super::inbox::{Claim, Inbox, IncomingFile, Lookup};
 use super::reception::LanePlace;
 use super::report::Report;
 use super::trouble::{self, Trouble};
@@ -35,6 +36,8 @@ struct LaneWriter {
     extent: LaneExtent,
     /// The file that the last item was for: items of one file come together.
     current: Option<Current>,
+    /// The extent that is written now.
+    claim: Option<Claim>,
 }
 
 struct Current {
@@ -61,6 +64,7 @@ impl LaneIn {
             inbox,
             extent: LaneExtent::new(),
             current: None,
+            claim: None,
         };
         Self {
             stream,
@@ -193,6 +197,7 @@ impl LaneWriter {
             }) = &self.current
             else {
                 self.extent.abandon();
+                self.claim = None;
                 continue;
             };
             let (file, size) = (Arc::clone(file), *size);
@@ -233,6 +238,7 @@ impl LaneWriter {
             return Ok(());
         }
         self.current = None;
+        self.claim = None;
         let inbox = Arc::clone(&self.inbox);
         let target = match inbox.stages.time(Stage::Idle, || inbox.lookup(of))? {
             Lookup::Unwanted => Target::Unwanted,
@@ -264,13 +270,17 @@ impl LaneWriter {
         of: Attempt,
         offset: u64,
         bytes: &[u8],
-        (file, temporary, size): (&IncomingFile, &Temporary, Option<u64>),
+        (file, temporary, size): (&Arc<IncomingFile>, &Temporary, Option<u64>),
     ) -> Result<(), Trouble> {
         let (inbox, extent) = (&self.inbox, &mut self.extent);
         let hashed = inbox
             .stages
             .time(Stage::Hash, || extent.content(of, offset, bytes, size));
         hashed.map_err(|error| Trouble::Violation(error.into()))?;
+        if offset.is_multiple_of(EXTENT_SIZE) {
+            self.claim = None;
+            self.claim = Some(file.claim(offset).map_err(Trouble::Violation)?);
+        }
         let turn = inbox.stages.time(Stage::Idle, || temporary.turn());
         let written = inbox
             .stages
@@ -297,6 +307,8 @@ impl LaneWriter {
             .time(Stage::Hash, || extent.value(of, offset, value, size));
         // Let go of the temporary: whoever completes the file has to be its last holder.
         self.current = None;
+        // Held until it is known whether the extent agrees.
+        let _claim = self.claim.take();
         match verdict.map_err(|error| Trouble::Violation(error.into()))? {
             ExtentVerdict::Agreed(value) => inbox
                 .stages

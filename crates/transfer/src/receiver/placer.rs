@@ -225,13 +225,24 @@ impl Placer {
             self.inbox.report(Report::Held(of.entry, content));
             return None;
         }
-        let keep = self.inbox.existing == Existing::Keep;
-        if keep && parent.directory().holds(entry.path.name()) {
+        // What was stored and a power cut has damaged is nothing to be kept.
+        let damaged = matches!(found, Some((Found::Damaged, _)));
+        let existing = match damaged {
+            true => Existing::Replace,
+            false => self.inbox.existing,
+        };
+        if existing == Existing::Keep && parent.directory().holds(entry.path.name()) {
             self.inbox.report(Report::Kept(of.entry));
             return None;
         }
-        let file = IncomingFile::new(of, entry.path.clone(), parent, size, entry.metadata);
+        let path = entry.path.clone();
+        let file = IncomingFile::new(of, path, parent, (size, entry.metadata), existing);
         match found {
+            Some((Found::Complete(temporary, hash), size)) => {
+                self.inbox.bytes.fetch_add(size, Ordering::Relaxed);
+                Arc::new(file).complete(temporary, Content { size, hash }, &self.inbox);
+                return None;
+            }
             Some((Found::Part(part), _)) => {
                 let (temporary, tree) = *part;
                 let told = match tree.covered() {
@@ -256,9 +267,8 @@ impl Placer {
         let inbox = &self.inbox;
         let found = if inbox.has_room_for_remains() {
             let directory = parent.directory();
-            let found = inbox
-                .keeper
-                .find(&entry.path, directory, version, inbox.existing);
+            let reread = inbox.syncer.assurance().reread;
+            let found = inbox.keeper.find(&entry.path, directory, version, reread);
             if let Found::Whole(hash) = found {
                 inbox.keeper.add(&entry.path, version, hash);
             }
@@ -270,7 +280,7 @@ impl Placer {
     }
 
     fn place_empty(&self, file: &IncomingFile) {
-        match file.store_empty(&self.inbox) {
+        match file.store_empty() {
             Ok(placed) => {
                 let content = Content {
                     size: 0,
@@ -288,8 +298,9 @@ impl Placer {
             return;
         };
         let (path, parent) = (before.path.clone(), before.parent.clone());
+        let existing = before.existing;
         drop(before);
-        let file = IncomingFile::new(of, path, parent, size, metadata);
+        let file = IncomingFile::new(of, path, parent, (size, metadata), existing);
         if size == Some(0) {
             self.inbox.remove(of.entry);
             self.place_empty(&file);

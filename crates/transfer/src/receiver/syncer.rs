@@ -54,6 +54,8 @@ pub(crate) struct Complete {
     pub(crate) file: Arc<IncomingFile>,
     pub(crate) temporary: Temporary,
     pub(crate) content: Content,
+    /// An earlier session left it so.
+    pub(crate) held: bool,
 }
 
 /// What the thread has to do next.
@@ -186,6 +188,9 @@ fn run(inbox: &Inbox) {
             }
             Task::Checkpoints(growing) => {
                 // Where it fails, writing fails too and says so; here nothing is lost.
+                if !growing.is_empty() {
+                    let _ = inbox.keeper.sync();
+                }
                 let left = growing.into_iter();
                 let left = left.filter(|file| file.checkpoint().unwrap_or(true));
                 let left: Vec<_> = left.collect();
@@ -218,9 +223,10 @@ fn see_to(batch: Vec<Complete>, assurance: Assurance, inbox: &Inbox) {
             file,
             temporary,
             content,
+            held,
         } = complete;
         let named = match outcome {
-            Ok(()) => file.place(temporary, content, inbox),
+            Ok(()) => file.place(temporary, content, inbox, held),
             Err(trouble) => {
                 temporary.discard();
                 Err(trouble)
@@ -256,6 +262,7 @@ fn reread(complete: &Complete, buffer: &mut [u8]) -> Result<(), Trouble> {
         file,
         temporary,
         content,
+        ..
     } = complete;
     let found = temporary
         .forget_cached()

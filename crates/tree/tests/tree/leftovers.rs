@@ -121,7 +121,7 @@ fn looking_holds_nothing_and_one_that_was_found_again_is_in_use() {
     drop(write(root.path(), 1));
     let journal = ending(root.path(), ".journal");
     let seen = found(&journal);
-    let resumed = directory(root.path()).resume_file(name("large"), version(), THIS_BOOT);
+    let resumed = directory(root.path()).resume_file(name("large"), version(), THIS_BOOT, 1024);
     let Some(Remains::Part(file, tree)) = resumed.unwrap() else {
         panic!("it is there");
     };

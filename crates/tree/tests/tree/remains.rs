@@ -16,6 +16,9 @@ use crate::fixture::{directory, metadata, name, names_in};
 /// Five extents, the last one short.
 const SIZE: u64 = 4 * EXTENT_SIZE + 4321;
 
+/// Subtrees that are taken.
+const MOST: usize = 1024;
+
 const THIS_BOOT: BootId = [6; 16];
 
 const ANOTHER_BOOT: BootId = [7; 16];
@@ -83,7 +86,7 @@ impl Scene {
     fn resume(&self, boot: BootId) -> Option<Remains> {
         let found = self
             .directory()
-            .resume_file(name("large"), self.version, boot);
+            .resume_file(name("large"), self.version, boot, MOST);
         found.unwrap()
     }
 
@@ -233,6 +236,24 @@ fn what_a_checkpoint_covers_is_not_read_after_the_machine_was_started_anew() {
     assert_eq!(tree, scene.tree_of(&[2, 1, 4]));
 }
 
+/// What is not told is not in the journal either: nobody gives back its room and believes it to be there afterwards.
+#[test]
+fn of_remains_that_are_scattered_some_are_dropped_for_good() {
+    let scene = Scene::new();
+    scene.leave(&[0, 2, 4]);
+    let found = scene
+        .directory()
+        .resume_file(name("large"), scene.version, THIS_BOOT, 2);
+    let Ok(Some(Remains::Part(file, tree))) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(tree, scene.tree_of(&[0, 2]));
+    assert!(file.release(SIZE));
+    drop(file);
+    let (_file, tree) = scene.resume_part(THIS_BOOT);
+    assert_eq!(tree, scene.tree_of(&[0, 2]));
+}
+
 #[test]
 fn a_damaged_journal_claims_nothing_that_is_not_there() {
     let scene = Scene::new();
@@ -273,7 +294,7 @@ fn another_version_starts_over_and_leaves_nothing() {
         scene.leave(&[0, 1]);
         let found = scene
             .directory()
-            .resume_file(name("large"), other, THIS_BOOT);
+            .resume_file(name("large"), other, THIS_BOOT, MOST);
         assert!(found.unwrap().is_none(), "{other:?}");
         assert!(names_in(scene.root.path()).is_empty());
     }
