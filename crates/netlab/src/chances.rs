@@ -1,5 +1,5 @@
-//! What happens to a packet by chance. Each kind of it has a random stream of its own, and draws for every packet: what
-//! one kind does to the packets does not depend on which other kinds there are.
+//! What happens to a packet by chance. Each kind of it has a random stream of its own, and draws for every packet:
+//! what one kind does to the packets does not depend on which other kinds there are.
 
 use fastrand::Rng;
 
@@ -86,7 +86,8 @@ mod tests {
             .collect()
     }
 
-    /// Whether so many of all are a share, as far as chance goes: five standard deviations of a binomial distribution.
+    /// Whether so many of all are a share, as far as chance goes: five standard deviations of a binomial
+    /// distribution.
     fn is_share(count: usize, share: f64) -> bool {
         let trials = TRIALS as f64;
         let deviation = (trials * share * (1.0 - share)).sqrt();

@@ -6,14 +6,15 @@ use std::time::Duration;
 ///
 /// Shares go from 0 to 1. Each of them, and the jitter, draws from a random stream of its own that follows from
 /// [`seed`](Self::seed): what is lost stays the same where packets are also delayed. Packets arrive in the order in
-/// which they were sent, those of each flow where flows have a rate, unless [`reordered`](Self::reordered) is asked for.
+/// which they were sent, those of each flow where flows have a rate, unless [`reordered`](Self::reordered) is asked
+/// for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Conditions {
     /// From the end of a packet's transmission until it arrives.
     pub delay: Duration,
     /// How much longer or shorter than `delay` that takes at most: uniformly distributed from `delay - jitter` to
-    /// `delay + jitter`, as netem does it where it is given no table. A packet that would overtake another arrives with
-    /// it instead, so packets that come closer together than the jitter arrive later than `delay` in the mean.
+    /// `delay + jitter`, as netem does it where it is given no table. A packet that would overtake another arrives
+    /// with it instead, so packets that come closer together than the jitter arrive later than `delay` in the mean.
     pub jitter: Duration,
     /// Bits a second of IP packets, all together; `None`: not limited.
     pub rate: Option<u64>,
@@ -28,14 +29,15 @@ pub struct Conditions {
     /// Losses that come in bursts; `None`: none of that kind. A packet is lost where either kind takes it.
     pub bursts: Option<Bursts>,
     /// The share of packets that go ahead of the queue: they take their part of the rate, but arrive at once, before
-    /// all that wait or are under way (netem's `reorder`). Nothing is overtaken where there is neither delay nor rate.
+    /// all that wait or are under way (netem's `reorder`). Nothing is overtaken where there is neither delay nor
+    /// rate.
     pub reordered: f64,
     /// The share of packets that arrive twice. The second is transmitted after the first, and takes its part of the
     /// rate too.
     pub duplicated: f64,
-    /// The share of packets that arrive with one bit wrong, any of them. The devices offload nothing, so the receiver's
-    /// kernel checks every sum: it drops all of these, but for bits that no checksum covers (those of an IPv6 header
-    /// that are not in the pseudo header, RFC 8200 section 8.1).
+    /// The share of packets that arrive with one bit wrong, any of them. The devices offload nothing, so the
+    /// receiver's kernel checks every sum: it drops all of these, but for bits that no checksum covers (those of an
+    /// IPv6 header that are not in the pseudo header, RFC 8200 section 8.1).
     pub corrupted: f64,
     /// When the link is down; `None`: never.
     pub schedule: Option<Schedule>,
@@ -80,9 +82,9 @@ impl Conditions {
 /// Losses in bursts: a link that is in a good or in a bad state, and may change with each packet.
 ///
 /// E. N. Gilbert, "Capacity of a burst-noise channel", Bell System Technical Journal 39 (1960), where the good state
-/// loses nothing; E. O. Elliott, "Estimates of error rates for codes on burst-noise channels", the same 42 (1963), where
-/// it may. The four probabilities are those of netem's `loss gemodel p r 1-h 1-k`, in this order; a link begins in the
-/// good state, and a packet is lost by the state in which it finds the link.
+/// loses nothing; E. O. Elliott, "Estimates of error rates for codes on burst-noise channels", the same 42 (1963),
+/// where it may. The four probabilities are those of netem's `loss gemodel p r 1-h 1-k`, in this order; a link begins
+/// in the good state, and a packet is lost by the state in which it finds the link.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bursts {
     /// That the link goes from good to bad with a packet: netem's `p`.
@@ -96,7 +98,8 @@ pub struct Bursts {
 }
 
 impl Bursts {
-    /// Gilbert's link whose bad state loses everything: `loss` of all packets, in bursts of `length` packets in the mean.
+    /// Gilbert's link whose bad state loses everything: `loss` of all packets, in bursts of `length` packets in the
+    /// mean.
     ///
     /// # Panics
     /// There is no such link: `loss` is not within 0 and 1, `length` is less than 1, or so many losses do not fit in

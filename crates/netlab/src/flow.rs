@@ -3,7 +3,8 @@
 /// Protocol, addresses and ports as they are in the packet.
 pub(crate) type Flow = [u8; 13];
 
-/// The flow of an IP packet; what is not IPv4 or IPv6 with ports is one flow (RFC 791, RFC 8200: where the fields lie).
+/// The flow of an IP packet; what is not IPv4 or IPv6 with ports is one flow (RFC 791, RFC 8200: where the fields
+/// lie).
 pub(crate) fn flow_of(packet: &[u8]) -> Flow {
     let mut flow = [0; 13];
     let (protocol, addresses, ports) = match packet.first().map(|byte| byte >> 4) {

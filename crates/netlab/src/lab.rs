@@ -48,8 +48,8 @@ impl Lab {
     ///
     /// # Errors
     /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): the caller may not make network namespaces, or not use
-    /// `/dev/net/tun`; the crate's documentation tells how to do without root. Others: `ip` (iproute2) or TUN devices are
-    /// missing, or conditions have an MTU that no device takes.
+    /// `/dev/net/tun`; the crate's documentation tells how to do without root. Others: `ip` (iproute2) or TUN devices
+    /// are missing, or conditions have an MTU that no device takes.
     pub fn new(rightward: Conditions, leftward: Conditions) -> io::Result<Self> {
         let (left, at_left) = Side::new(Ipv4Addr::new(10, 77, 0, 1), rightward.mtu)?;
         let (right, at_right) = Side::new(Ipv4Addr::new(10, 77, 0, 2), leftward.mtu)?;
@@ -90,12 +90,13 @@ impl Lab {
         &self.right
     }
 
-    /// Changes the conditions while the lab runs: they hold for every packet that is sent after this. Random streams and
-    /// schedules begin anew. What waits in the queue or is under way arrives when it would have, and before
-    /// what is sent after it.
+    /// Changes the conditions while the lab runs: they hold for every packet that is sent after this. Random streams
+    /// and schedules begin anew. What waits in the queue or is under way arrives when it would have, and before what
+    /// is sent after it; what waits in a device, because it was sent faster than the link takes packets, meets the
+    /// new conditions.
     ///
     /// # Errors
-    /// The devices do not take the MTU; the conditions are as they were then.
+    /// A device does not take the MTU: nothing has changed then, but perhaps the left one's.
     pub fn set(&self, direction: Direction, conditions: Conditions) -> io::Result<()> {
         if direction != Direction::Leftward {
             self.left.set_mtu(conditions.mtu)?;
@@ -110,8 +111,8 @@ impl Lab {
         Ok(())
     }
 
-    /// Cuts the link: what is sent after this is lost, and counted ([`Counters::while_down`]), until it is restored. The
-    /// devices stay up, as those of a machine do whose router lost its line; what is under way arrives.
+    /// Cuts the link: what is sent after this is lost, and counted ([`Counters::while_down`]), until it is restored.
+    /// The devices stay up, as those of a machine do whose router lost its line; what is under way arrives.
     pub fn cut(&self, direction: Direction) {
         for steering in self.steerings(direction) {
             steering.control.change(|changes| changes.cut = true);

@@ -139,8 +139,8 @@ impl Shaper {
 }
 
 impl Line {
-    /// When it is done with `bytes` more at `rate` bits a second; `None` where those before it, that wait, are more than
-    /// the queue holds.
+    /// When it is done with `bytes` more at `rate` bits a second; `None` where those before it, that wait, are more
+    /// than the queue holds.
     fn transmit(
         &mut self,
         now: Duration,

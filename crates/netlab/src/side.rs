@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -17,6 +18,9 @@ const DEVICE_QUEUE: &str = "20000";
 
 /// Lets an address that was added later stay where the first of its network is removed.
 const PROMOTE: &str = "/proc/sys/net/ipv4/conf/lab0/promote_secondaries";
+
+/// How long the kernel may take to make a route to an address.
+const ROUTE: Duration = Duration::from_secs(5);
 
 /// Work for the thread that lives in a namespace.
 type Work = Box<dyn FnOnce() + Send>;
@@ -90,8 +94,9 @@ impl Side {
         told.recv().expect("the work has panicked")
     }
 
-    /// Gives its device another address, beside those that it has; `prefix` are the bits of its network. The other side
-    /// reaches it where it has a route: it has one to 10.77.0.0/24, and to the network of any address of its own.
+    /// Gives its device another address, beside those that it has; `prefix` are the bits of its network. The other
+    /// side reaches it where it has a route: it has one to 10.77.0.0/24, and to the network of any address of its
+    /// own.
     ///
     /// # Errors
     /// The device has the address already, or the system does not take it.
@@ -101,11 +106,13 @@ impl Side {
             let arguments = ["address", "add", &network, "dev", DEVICE];
             if address.is_ipv6() {
                 // Nobody else is on the link: without asking for duplicates it can be used at once (RFC 4862).
-                return ip(&[&arguments[..], &["nodad"]].concat());
+                ip(&[&arguments[..], &["nodad"]].concat())?;
+                return wait_for_route_to(address);
             }
             std::fs::write(PROMOTE, "1")
                 .map_err(|error| about(&format!("cannot write {PROMOTE}"), &error))?;
-            ip(&arguments)
+            ip(&arguments)?;
+            Ok(())
         })
     }
 
@@ -117,13 +124,15 @@ impl Side {
     pub fn remove_address(&self, address: IpAddr, prefix: u8) -> io::Result<()> {
         self.run(move || {
             let network = format!("{address}/{prefix}");
-            ip(&["address", "delete", &network, "dev", DEVICE])
+            ip(&["address", "delete", &network, "dev", DEVICE])?;
+            Ok(())
         })
     }
 
     /// Lets its device take packets of so many bytes at most.
     pub(crate) fn set_mtu(&self, mtu: u16) -> io::Result<()> {
-        self.run(move || ip(&["link", "set", DEVICE, "mtu", &mtu.to_string()]))
+        self.run(move || ip(&["link", "set", DEVICE, "mtu", &mtu.to_string()]))?;
+        Ok(())
     }
 }
 
@@ -164,11 +173,26 @@ fn about(what: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }
 
-fn ip(arguments: &[&str]) -> io::Result<()> {
+/// Waits until packets to an IPv6 address of this namespace reach it: the kernel makes the route later, by itself.
+fn wait_for_route_to(address: IpAddr) -> io::Result<()> {
+    let address = address.to_string();
+    let deadline = Instant::now() + ROUTE;
+    while ip(&["-6", "route", "show", "table", "local", &address])?.is_empty() {
+        if Instant::now() > deadline {
+            let told = format!("{address} has no route after {} s", ROUTE.as_secs());
+            return Err(io::Error::new(io::ErrorKind::TimedOut, told));
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// What `ip` tells when it is run with these arguments.
+fn ip(arguments: &[&str]) -> io::Result<String> {
     let output = Command::new("ip").args(arguments).output();
     let output = output.map_err(|error| about("cannot run `ip` (iproute2)", &error))?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let told = String::from_utf8_lossy(&output.stderr);
     let told = format!("ip {}: {}", arguments.join(" "), told.trim());
