@@ -11,12 +11,14 @@ use packhorse_netlab::{Bursts, Conditions, Direction, Lab, Schedule};
 use crate::harness::{assert_share, lab, output, seed};
 
 /// Tells number, moment in nanoseconds and whether the content is whole of each datagram, until that number comes
-/// that is the last. A buffer for all of them (33: SO_RCVBUFFORCE), so that none is lost at the end.
+/// that is the last. A buffer for all of them (33: SO_RCVBUFFORCE), so that none is lost at the end, and
+/// nothing at all where the system does not give it: in a user namespace.
 const RECEIVE: &str = "
 import socket, time
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-receiver.setsockopt(socket.SOL_SOCKET, 33, 128 << 20)
 receiver.bind(('10.77.0.2', 9000))
+try: receiver.setsockopt(socket.SOL_SOCKET, 33, 128 << 20)
+except PermissionError: exit()
 print('ready', flush=True)
 found = []
 while not found or found[-1][0] != 0xffffffff:
@@ -59,8 +61,8 @@ struct Arrived {
     whole: bool,
 }
 
-/// Sends datagrams from left to right; what arrives. Then the rightward link is as it is by default.
-fn send(lab: &Lab, plan: Plan) -> Vec<Arrived> {
+/// Sends datagrams from left to right; what arrives, or `None` with a reason told. Then the rightward link is as it is by default.
+fn send(lab: &Lab, plan: Plan) -> Option<Vec<Arrived>> {
     let receiver = lab.right().run(|| {
         let mut receiver = Command::new("python3");
         receiver.args(["-c", RECEIVE]).stdout(Stdio::piped());
@@ -70,6 +72,11 @@ fn send(lab: &Lab, plan: Plan) -> Vec<Arrived> {
     let mut told = BufReader::new(receiver.stdout.take().expect("piped"));
     let mut text = String::new();
     told.read_line(&mut text).expect("it is ready");
+    if text.is_empty() {
+        assert!(receiver.wait().expect("it ends").success());
+        eprintln!("skipped: only root itself gets a buffer so large");
+        return None;
+    }
     let run = |plan: Plan| {
         let numbers = [plan.count, plan.size, plan.interval].map(|number| number.to_string());
         let [count, size, interval] = &numbers;
@@ -89,7 +96,7 @@ fn send(lab: &Lab, plan: Plan) -> Vec<Arrived> {
     text.clear();
     told.read_to_string(&mut text).expect("it tells them");
     assert!(receiver.wait().expect("it ends").success());
-    text.lines().map(arrived).collect()
+    Some(text.lines().map(arrived).collect())
 }
 
 /// Packets that the rightward link has taken, whatever became of them.
@@ -162,7 +169,9 @@ fn datagrams_arrive_at_the_rate() {
     let Some(lab) = lab(conditions, Conditions::default()) else {
         return;
     };
-    let arrived = send(&lab, plan);
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
     // All were there at once: however late the machine is at times, the last one is due at its moment.
     assert_eq!(arrived.len(), 4000);
     assert_eq!(overtakers(&arrived), 0);
@@ -191,7 +200,9 @@ fn losses_come_in_bursts() {
         size: 64,
         interval: 0,
     };
-    let arrived = send(&lab, plan);
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
     let gaps = gaps(plan, &arrived);
     let lost: usize = gaps.iter().sum();
     assert_eq!(lost + arrived.len(), 20_000);
@@ -225,7 +236,10 @@ fn losses_alone_are_short() {
         size: 64,
         interval: 0,
     };
-    let gaps = gaps(plan, &send(&lab, plan));
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
+    let gaps = gaps(plan, &arrived);
     let lost: usize = gaps.iter().sum();
     assert_share("lost", lost, 20_000, 0.1);
     // Each is the last of its row unless the next is lost too.
@@ -248,7 +262,9 @@ fn some_go_ahead_of_the_queue() {
         size: 64,
         interval: 300,
     };
-    let arrived = send(&lab, plan);
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
     assert_eq!(arrived.len(), 3000);
     assert_share("overtook", overtakers(&arrived), 3000, 0.1);
 }
@@ -269,7 +285,9 @@ fn jitter_keeps_the_order() {
         size: 64,
         interval: 300,
     };
-    let arrived = send(&lab, plan);
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
     assert_eq!((arrived.len(), overtakers(&arrived)), (2000, 0));
 }
 
@@ -288,7 +306,9 @@ fn checksums_drop_what_is_corrupted() {
         size: 1000,
         interval: 0,
     };
-    let arrived = send(&lab, plan);
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
     assert!(arrived.iter().all(|one| one.whole));
     let dropped = 5000 - arrived.len();
     assert_share("dropped", dropped, 5000, 0.2);
@@ -316,7 +336,9 @@ fn a_schedule_takes_the_link_down_and_up() {
         size: 64,
         interval: 1000,
     };
-    let arrived = send(&lab, plan);
+    let Some(arrived) = send(&lab, plan) else {
+        return;
+    };
     let gaps = gaps(plan, &arrived);
     let lost: usize = gaps.iter().sum();
     let [rightward, _] = lab.counters();
