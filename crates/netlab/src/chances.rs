@@ -115,10 +115,16 @@ mod tests {
             assert!(is_share(count(|fate| fate.twice), 0.2), "seed {seed}");
             let wrong = count(|fate| fate.wrong_bit.is_some());
             assert!(is_share(wrong, 0.3), "seed {seed}");
-            // Each kind by itself: two of them come together as often as chance has it.
-            let both = count(|fate| fate.twice && fate.wrong_bit.is_some());
-            assert!(is_share(both, 0.06), "seed {seed}");
             assert!(is_share(count(|fate| fate.lateness < -0.5), 0.25));
+            // Each kind by itself: two of them come together as often as chance has it.
+            let both = count(|fate| fate.lost && fate.ahead);
+            assert!(is_share(both, 0.005), "seed {seed}: {both}");
+            let both = count(|fate| fate.ahead && fate.twice);
+            assert!(is_share(both, 0.02), "seed {seed}: {both}");
+            let both = count(|fate| fate.twice && fate.lateness < -0.5);
+            assert!(is_share(both, 0.05), "seed {seed}: {both}");
+            let both = count(|fate| fate.twice && fate.wrong_bit.is_some());
+            assert!(is_share(both, 0.06), "seed {seed}: {both}");
         }
     }
 
