@@ -1,27 +1,18 @@
 //! Two namespaces and the link between them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
-use std::process::Command;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use nix::sched::{CloneFlags, unshare};
-use tun_rs::{DeviceBuilder, SyncDevice};
+use tun_rs::SyncDevice;
 
 use crate::conditions::{Conditions, Counters};
+use crate::control::Control;
 use crate::pump::Pump;
 use crate::shaper::Shaper;
-
-/// The device in each namespace.
-const DEVICE: &str = "lab0";
-
-/// Packets that wait in a device until they are carried: more than any link's queue, which is where they are to wait.
-const DEVICE_QUEUE: &str = "20000";
-
-/// Work for the thread that lives in a namespace.
-type Work = Box<dyn FnOnce() + Send>;
+use crate::side::Side;
 
 /// A network of two namespaces. It goes when it is dropped; processes in it had better be gone by then.
 #[derive(Debug)]
@@ -30,52 +21,58 @@ pub struct Lab {
     right: Side,
     over: Arc<AtomicBool>,
     pumps: Vec<JoinHandle<io::Result<()>>>,
-    counters: [Arc<Mutex<Counters>>; 2],
+    rightward: Steering,
+    leftward: Steering,
 }
 
-/// One of its namespaces, kept by a thread that is in it.
-#[derive(Debug)]
-pub struct Side {
-    address: Ipv4Addr,
-    work: Option<mpsc::Sender<Work>>,
-    thread: Option<JoinHandle<()>>,
+/// Which way packets go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// What the left side sends.
+    Rightward,
+    /// What the right side sends.
+    Leftward,
+    /// Either.
+    Both,
+}
+
+/// What a lab and the pump of one direction share.
+#[derive(Debug, Default)]
+struct Steering {
+    control: Arc<Control>,
+    counters: Arc<Mutex<Counters>>,
 }
 
 impl Lab {
     /// Makes both namespaces and the link: `rightward` holds for what the left side sends.
     ///
     /// # Errors
-    /// The caller is not root, or `ip` (iproute2) or TUN devices are missing.
+    /// [`PermissionDenied`](io::ErrorKind::PermissionDenied): the caller may not make network namespaces, or not use
+    /// `/dev/net/tun`; the crate's documentation tells how to do without root. Others: `ip` (iproute2) or TUN devices
+    /// are missing, or conditions have an MTU that no device takes.
     pub fn new(rightward: Conditions, leftward: Conditions) -> io::Result<Self> {
-        let (left, at_left) = Side::new(Ipv4Addr::new(10, 77, 0, 1))?;
-        let (right, at_right) = Side::new(Ipv4Addr::new(10, 77, 0, 2))?;
+        let (left, at_left) = Side::new(Ipv4Addr::new(10, 77, 0, 1), rightward.mtu)?;
+        let (right, at_right) = Side::new(Ipv4Addr::new(10, 77, 0, 2), leftward.mtu)?;
         let mut lab = Self {
             left,
             right,
             over: Arc::default(),
             pumps: Vec::new(),
-            counters: Default::default(),
+            rightward: Steering::default(),
+            leftward: Steering::default(),
         };
-        let [to_right, to_left] = lab.counters.each_ref().map(Arc::clone);
-        lab.pump("rightward", (&at_left, &at_right), rightward, to_right)?;
-        lab.pump("leftward", (&at_right, &at_left), leftward, to_left)?;
+        let pump = lab
+            .rightward
+            .pump((&at_left, &at_right), rightward, &lab.over);
+        lab.start("rightward", pump)?;
+        let pump = lab
+            .leftward
+            .pump((&at_right, &at_left), leftward, &lab.over);
+        lab.start("leftward", pump)?;
         Ok(lab)
     }
 
-    fn pump(
-        &mut self,
-        name: &str,
-        (from, to): (&Arc<SyncDevice>, &Arc<SyncDevice>),
-        conditions: Conditions,
-        counters: Arc<Mutex<Counters>>,
-    ) -> io::Result<()> {
-        let pump = Pump {
-            from: Arc::clone(from),
-            to: Arc::clone(to),
-            shaper: Shaper::new(conditions),
-            counters,
-            over: Arc::clone(&self.over),
-        };
+    fn start(&mut self, name: &str, pump: Pump) -> io::Result<()> {
         let thread = thread::Builder::new().name(name.to_owned());
         self.pumps.push(thread.spawn(|| pump.run())?);
         Ok(())
@@ -93,12 +90,74 @@ impl Lab {
         &self.right
     }
 
+    /// Changes the conditions while the lab runs: they hold for every packet that is sent after this. Random streams
+    /// and schedules begin anew. What waits in the queue or is under way arrives when it would have, and before what
+    /// is sent after it; what waits in a device, because it was sent faster than the link takes packets, meets the
+    /// new conditions.
+    ///
+    /// # Errors
+    /// A device does not take the MTU: nothing has changed then, but perhaps the left one's.
+    pub fn set(&self, direction: Direction, conditions: Conditions) -> io::Result<()> {
+        if direction != Direction::Leftward {
+            self.left.set_mtu(conditions.mtu)?;
+        }
+        if direction != Direction::Rightward {
+            self.right.set_mtu(conditions.mtu)?;
+        }
+        for steering in self.steerings(direction) {
+            let control = &steering.control;
+            control.change(|changes| changes.conditions = Some(conditions));
+        }
+        Ok(())
+    }
+
+    /// Cuts the link: what is sent after this is lost, and counted ([`Counters::while_down`]), until it is restored.
+    /// The devices stay up, as those of a machine do whose router lost its line; what is under way arrives.
+    pub fn cut(&self, direction: Direction) {
+        for steering in self.steerings(direction) {
+            steering.control.change(|changes| changes.cut = true);
+        }
+    }
+
+    /// Restores what was cut; schedules have gone on meanwhile.
+    pub fn restore(&self, direction: Direction) {
+        for steering in self.steerings(direction) {
+            steering.control.change(|changes| changes.cut = false);
+        }
+    }
+
     /// What became of packets so far: of those that the left side sent, and of those that the right side sent.
     #[must_use]
     pub fn counters(&self) -> [Counters; 2] {
-        self.counters
-            .each_ref()
-            .map(|counters| *counters.lock().unwrap_or_else(PoisonError::into_inner))
+        [&self.rightward, &self.leftward].map(|steering| {
+            let counters = steering.counters.lock();
+            *counters.unwrap_or_else(PoisonError::into_inner)
+        })
+    }
+
+    fn steerings(&self, direction: Direction) -> impl Iterator<Item = &Steering> {
+        let rightward = (direction != Direction::Leftward).then_some(&self.rightward);
+        let leftward = (direction != Direction::Rightward).then_some(&self.leftward);
+        rightward.into_iter().chain(leftward)
+    }
+}
+
+impl Steering {
+    /// The pump that listens to it.
+    fn pump(
+        &self,
+        (from, to): (&Arc<SyncDevice>, &Arc<SyncDevice>),
+        conditions: Conditions,
+        over: &Arc<AtomicBool>,
+    ) -> Pump {
+        Pump {
+            from: Arc::clone(from),
+            to: Arc::clone(to),
+            shaper: Shaper::new(conditions),
+            control: Arc::clone(&self.control),
+            counters: Arc::clone(&self.counters),
+            over: Arc::clone(over),
+        }
     }
 }
 
@@ -110,86 +169,4 @@ impl Drop for Lab {
             let _ = pump.join();
         }
     }
-}
-
-impl Side {
-    fn new(address: Ipv4Addr) -> io::Result<(Self, Arc<SyncDevice>)> {
-        let (work, jobs) = mpsc::channel::<Work>();
-        let (made, device) = mpsc::channel();
-        let thread = thread::Builder::new().name(format!("at {address}"));
-        let thread = thread.spawn(move || {
-            let opened = enter(address);
-            let failed = opened.is_err();
-            if made.send(opened).is_err() || failed {
-                return;
-            }
-            for job in jobs {
-                job();
-            }
-        })?;
-        let device = device.recv().map_err(io::Error::other)??;
-        let side = Self {
-            address,
-            work: Some(work),
-            thread: Some(thread),
-        };
-        Ok((side, Arc::new(device)))
-    }
-
-    /// Its address on the link.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        self.address.into()
-    }
-
-    /// Does something in this namespace and waits for it: sockets that are made there, and processes that are started
-    /// there, stay there.
-    ///
-    /// # Panics
-    /// Where `what` panics.
-    pub fn run<T: Send + 'static>(&self, what: impl FnOnce() -> T + Send + 'static) -> T {
-        let (tell, told) = mpsc::channel();
-        let work: Work = Box::new(move || {
-            let _ = tell.send(what());
-        });
-        let sent = self.work.as_ref().map(|queue| queue.send(work));
-        assert!(
-            matches!(sent, Some(Ok(()))),
-            "the namespace's thread is gone"
-        );
-        told.recv().expect("the work has panicked")
-    }
-}
-
-impl Drop for Side {
-    fn drop(&mut self) {
-        drop(self.work.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Moves this thread to a network namespace of its own, with a device on the link.
-fn enter(address: Ipv4Addr) -> io::Result<SyncDevice> {
-    unshare(CloneFlags::CLONE_NEWNET)?;
-    let device = DeviceBuilder::new()
-        .name(DEVICE)
-        .layer(tun_rs::Layer::L3)
-        .build_sync()?;
-    device.set_nonblocking(true)?;
-    ip(&["link", "set", "lo", "up"])?;
-    ip(&["address", "add", &format!("{address}/24"), "dev", DEVICE])?;
-    ip(&["link", "set", DEVICE, "txqueuelen", DEVICE_QUEUE, "up"])?;
-    Ok(device)
-}
-
-fn ip(arguments: &[&str]) -> io::Result<()> {
-    let output = Command::new("ip").args(arguments).output()?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let told = String::from_utf8_lossy(&output.stderr);
-    let told = format!("ip {}: {}", arguments.join(" "), told.trim());
-    Err(io::Error::other(told))
 }

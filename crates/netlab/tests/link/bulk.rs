@@ -1,12 +1,12 @@
-//! The link is what it was asked to be, as others see it: ping, and bulk flows of Python's sockets.
+//! Bulk flows of Python's sockets see the rate.
 
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
-
-use std::io::{self, BufRead as _, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use packhorse_netlab::{Conditions, Lab, Side};
+use packhorse_netlab::{Conditions, Lab};
+
+use crate::harness::{lab, output};
 
 /// Counts what arrives over so many connections, and tells bytes a second from the first connection to the last byte.
 const RECEIVE: &str = "
@@ -45,46 +45,6 @@ for thread in threads: thread.join()
 /// Bits on the link for each byte of TCP's content: 1,448 of 1,500 bytes (timestamps, RFC 7323).
 const BITS: f64 = 8.0 * 1500.0 / 1448.0;
 
-/// A lab, or `None` with a reason told where the machine does not allow one.
-fn lab(rightward: Conditions, leftward: Conditions) -> Option<Lab> {
-    match Lab::new(rightward, leftward) {
-        Ok(lab) => Some(lab),
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("skipped: network namespaces are not allowed here: {error}");
-            None
-        }
-        Err(error) => panic!("no lab: {error}"),
-    }
-}
-
-fn output(side: &Side, program: &'static str, arguments: &[&str]) -> Output {
-    let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
-    side.run(move || Command::new(program).args(arguments).output())
-        .expect("the program starts")
-}
-
-/// What ping tells: percent lost, and the least round trip in milliseconds.
-fn ping(lab: &Lab, count: u32) -> (f64, f64) {
-    let count = count.to_string();
-    let arguments = ["-n", "-q", "-i", "0.01", "-c", &count, "10.77.0.2"];
-    let output = output(lab.left(), "ping", &arguments);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let number = |from: &str, behind: &str| {
-        let (before, _) = text.split_once(behind)?;
-        let (_, found) = before.rsplit_once(from)?;
-        found.parse::<f64>().ok()
-    };
-    let lost = number(", ", "% packet loss");
-    let least = text
-        .rsplit(" = ")
-        .next()
-        .and_then(|times| times.split('/').next()?.parse().ok());
-    (
-        lost.unwrap_or_else(|| panic!("no loss in {text}")),
-        least.unwrap_or(f64::NAN),
-    )
-}
-
 /// Moves so many megabytes from left to right; bytes a second.
 fn bulk(lab: &Lab, megabytes: u32, flows: u32) -> f64 {
     let receiver = lab.right().run(move || {
@@ -103,38 +63,6 @@ fn bulk(lab: &Lab, megabytes: u32, flows: u32) -> f64 {
     told.read_line(&mut line).expect("it tells the rate");
     assert!(receiver.wait().expect("it ends").success());
     line.trim().parse().expect("a rate")
-}
-
-#[test]
-fn ping_sees_the_delay() {
-    let delayed = |milliseconds| Conditions {
-        delay: Duration::from_millis(milliseconds),
-        ..Conditions::default()
-    };
-    let Some(lab) = lab(delayed(30), delayed(20)) else {
-        return;
-    };
-    let (lost, least) = ping(&lab, 50);
-    assert!(lost == 0.0, "{lost}% were lost");
-    // Never earlier than asked for; how much later is up to the machine.
-    assert!((50.0..80.0).contains(&least), "{least} ms");
-}
-
-#[test]
-fn ping_sees_the_loss() {
-    let lossy = Conditions {
-        loss: 0.1,
-        seed: 3,
-        ..Conditions::default()
-    };
-    let Some(lab) = lab(lossy, Conditions::default()) else {
-        return;
-    };
-    let (lost, _) = ping(&lab, 500);
-    assert!((5.0..16.0).contains(&lost), "{lost}% of 10% were lost");
-    let [rightward, leftward] = lab.counters();
-    assert_eq!(leftward.lost, 0);
-    assert!(rightward.lost >= 25, "{rightward:?}");
 }
 
 #[test]
