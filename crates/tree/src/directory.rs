@@ -13,6 +13,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::beneath;
+use crate::faults::reach;
 use crate::node;
 use crate::place::{self, Existing, Made, PlaceError, Placed};
 use crate::temporary::Temporary;
@@ -102,6 +103,7 @@ impl Directory {
         let make = |temporary: &[u8]| symlinkat(target.as_bytes(), self, temporary);
         let ((), temporary) =
             place::under_temporary_name(make).map_err(|error| PlaceError::io(name, error))?;
+        reach("symlink.temporary");
         let times = node::times(modified);
         if let Err(error) = utimensat(self, &temporary[..], &times, AtFlags::SYMLINK_NOFOLLOW) {
             place::discard(self, &temporary);
@@ -146,6 +148,7 @@ impl Directory {
     /// # Errors
     /// The directory is not ours, or the filesystem is read-only.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
+        reach("directory.before");
         node::set_metadata(self, metadata).map_err(Into::into)
     }
 }

@@ -13,6 +13,10 @@
 
 mod beneath;
 mod directory;
+#[cfg(feature = "faults")]
+pub mod faults;
+#[cfg(not(feature = "faults"))]
+mod faults;
 mod leftover;
 mod lock;
 mod node;

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::lock::{self, is_ours, open_locked};
 use crate::node::{self, NodeKind};
 use crate::place;
@@ -67,7 +68,9 @@ impl Journal {
         }
         let offset = HEADER as u64 + state.place * RECORD as u64;
         let record = record(&state.nonce, state.place, extent);
+        reach("note.before");
         state.broken = write_all(&self.file, &record, offset).is_err();
+        reach("note.after");
         state.place += 1;
         state.touched = Instant::now();
     }
@@ -217,6 +220,7 @@ impl Directory {
         place::discard(self, &part);
         let made = openat(&**self, &part[..], flags, Mode::RUSR | Mode::WUSR);
         let file = made.inspect_err(|_| place::discard(self, &journal_name))?;
+        reach("partial.made");
         let begun = (|| {
             let mut nonce = Nonce::default();
             rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
@@ -235,6 +239,7 @@ impl Directory {
             place::discard(self, &part);
             place::discard(self, &journal_name);
         })?;
+        reach("partial.begun");
         Ok(self.journaled(file, (part, journal_name, journal), nonce, 0))
     }
 
@@ -395,7 +400,9 @@ impl Directory {
                 }
                 Ok(())
             })?;
+            reach("rewrite.before");
             renameat(&**self, &temporary[..], &**self, &name[..])?;
+            reach("rewrite.after");
             Ok((tree, place))
         })();
         let (tree, place) =

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::lock::open_locked;
 use crate::partial::{read_at, write_all};
 use crate::place;
@@ -102,6 +103,7 @@ impl Roll {
         };
         roll.buffer.extend_from_slice(&header.encode());
         roll.flush()?;
+        reach("roll.begun");
         Ok(roll)
     }
 
@@ -128,7 +130,9 @@ impl Roll {
     /// # Errors
     /// The disk is full or failing.
     pub fn flush(&mut self) -> io::Result<()> {
+        reach("flush.before");
         write_all(&self.file, &self.buffer, self.written)?;
+        reach("flush.after");
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, FallocateFlags, OFlags, fallocate, fstatvfs, link
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::lock;
 use crate::node;
 use crate::partial::{self, Journal};
@@ -121,11 +122,13 @@ impl Temporary {
         if size > filesystem.f_bavail.saturating_mul(filesystem.f_frsize) {
             return Ok(());
         }
+        reach("reserve.before");
         loop {
             match fallocate(&self.file, FallocateFlags::empty(), 0, size) {
                 Err(Errno::INTR) => {}
                 // It cannot, or not for this file.
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
+                    reach("reserve.after");
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -156,14 +159,20 @@ impl Temporary {
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
         if let Some(journal) = self.journal.take() {
+            reach("name.before");
             let placed = place::take_name(&self.directory, &journal.part, name, existing);
+            reach("name.after");
             journal.remove(&self.directory);
+            reach("journal.removed");
             return placed;
         }
-        match self.named.take() {
+        reach("link.before");
+        let placed = match self.named.take() {
             Some(temporary) => place::take_name(&self.directory, &temporary, name, existing),
             None => self.link(name, existing),
-        }
+        };
+        reach("link.after");
+        placed
     }
 
     fn link(&self, name: Name<'_>, existing: Existing) -> Result<Placed, PlaceError> {
@@ -180,6 +189,7 @@ impl Temporary {
                 let link = |temporary: &[u8]| link_descriptor(&self.file, directory, temporary);
                 let ((), temporary) = place::under_temporary_name(link)
                     .map_err(|error| PlaceError::io(name, error))?;
+                reach("link.temporary");
                 place::take_name(directory, &temporary, name, existing)
             }
             (Err(error), _) => Err(PlaceError::io(name, error)),
@@ -201,6 +211,7 @@ impl Turn<'_> {
     /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         partial::write_all(&self.temporary.file, bytes, offset)?;
+        reach("write.after");
         if let Some(journal) = &self.temporary.journal {
             journal.touch_soon();
         }

@@ -5,6 +5,7 @@ mod captures;
 mod codes;
 mod existing;
 mod failures;
+mod faults;
 mod harness;
 mod hostile;
 mod interrupts;

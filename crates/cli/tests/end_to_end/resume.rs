@@ -125,49 +125,6 @@ fn what_was_there_when_one_side_was_ended_is_not_sent_again() {
     }
 }
 
-/// A seeded sequence of kills, until it is through.
-#[test]
-#[allow(
-    clippy::print_stdout,
-    reason = "a report: the runner shows it where it is asked to"
-)]
-fn kills_at_random_moments_lose_nothing() {
-    let mut random = Random::seeded();
-    let rounds =
-        std::env::var("PACKHORSE_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
-    let ground = Ground::new();
-    let source = make_tree(&ground, 96 * MEBIBYTE, 4000);
-    let mut destination = ground.destination();
-    let (mut had, mut kills, mut sent_again) = (0_u64, 0, 0);
-    while kills < rounds {
-        // Enough for both to have met.
-        let more = u64::try_from((1 << 20) + random.below(40 << 20)).expect("a u64");
-        let end = (
-            random.pick(&[Victim::Sender, Victim::Receiver]),
-            Signal::KILL,
-        );
-        let broken = end_at(&source, &destination, end, more);
-        if broken.complete {
-            assert_same_tree(&source, &destination.join("tree"));
-            (had, destination) = (0, ground.beside().join(format!("after {kills} kills")));
-            continue;
-        }
-        kills += 1;
-        assert_only_remains(&destination, 1);
-        let lost = had.saturating_sub(broken.written);
-        assert!(lost <= ON_ITS_WAY, "{lost} bytes less than before");
-        sent_again += lost;
-        had = broken.written;
-    }
-    let resumed = complete(&source, &destination);
-    let lost = had.saturating_sub(resumed);
-    assert!(lost <= ON_ITS_WAY, "{lost} bytes less than before");
-    println!(
-        "{kills} kills, {} bytes sent twice at least",
-        sent_again + lost
-    );
-}
-
 /// To what a file was changed meanwhile, its time is set back: only the change attribute tells.
 #[test]
 fn a_source_that_changed_starts_over_and_the_rest_goes_on() {

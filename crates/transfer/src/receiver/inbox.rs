@@ -19,6 +19,7 @@ use super::keeper::Keeper;
 use super::parent::Parent;
 use super::report::{Report, Reports};
 use super::trouble::{self, Trouble};
+use crate::faults::reach;
 use crate::stages::{StageObserver, Stages};
 
 /// Everything on its way in.
@@ -323,6 +324,7 @@ impl IncomingFile {
         if let Stored::Unfinished(temporary) = &progress.content {
             temporary.note(value);
         }
+        reach("extent.agreed");
         self.finish_if_complete(progress, inbox)
     }
 

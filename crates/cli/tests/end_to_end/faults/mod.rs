@@ -1,0 +1,9 @@
+//! Whatever happens to either side, the network, the disk or the clock: the same command again ends in the whole tree.
+//!
+//! docs/faults.md lists the cases. They run short here, and at full length by `cargo xtask faults`.
+
+mod crossing;
+mod kills;
+#[cfg(feature = "faults")]
+mod points;
+mod report;
