@@ -126,6 +126,11 @@ impl Crossing {
         ended
     }
 
+    /// Counts what crossed otherwise.
+    pub(super) fn count_bytes(&mut self, bytes: u64) {
+        self.carried += bytes;
+    }
+
     /// Counts what crossed by a proxy.
     pub(super) fn count(&mut self, proxy: &Proxy) {
         self.carried += proxy.carried();

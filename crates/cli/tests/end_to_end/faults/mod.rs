@@ -4,6 +4,7 @@
 
 mod crossing;
 mod kills;
+mod network;
 #[cfg(feature = "faults")]
 mod points;
 mod report;

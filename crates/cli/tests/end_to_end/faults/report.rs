@@ -25,6 +25,11 @@ impl Case {
         }
     }
 
+    /// It cannot be shown here, which was said.
+    pub(super) fn not_shown(self) {
+        std::mem::forget(self);
+    }
+
     /// The tree arrived, byte for byte.
     pub(super) fn whole(mut self) {
         self.whole = true;
