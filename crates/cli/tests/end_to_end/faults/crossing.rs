@@ -1,8 +1,11 @@
 //! A tree that crosses, however often somebody dies on the way.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+use rustix::process::Signal;
 
 use super::report::Case;
 use crate::harness::compare::{assert_nothing_left_over, assert_same_tree};
@@ -29,6 +32,8 @@ pub(super) struct Crossing {
     pub(super) options: [Vec<String>; 2],
     /// What starts the sender and the receiver, with its arguments.
     pub(super) through: [Vec<&'static str>; 2],
+    /// What both find in their environment.
+    pub(super) environment: Vec<(String, OsString)>,
     /// Things under random names that no session comes back for.
     pub(super) orphans: usize,
 }
@@ -75,6 +80,7 @@ impl Crossing {
             carried: 0,
             options: Default::default(),
             through: Default::default(),
+            environment: Vec::new(),
             orphans: 0,
         }
     }
@@ -99,6 +105,20 @@ impl Crossing {
         }
     }
 
+    /// The same, of a receiver that may end before it listens; `None` where it has.
+    pub(super) fn try_start(&mut self) -> Option<Pair> {
+        self.case.rounds += 1;
+        let receiver = Packhorse::recv(&self.destination);
+        let mut receiver = self.prepared(receiver, 1, None).start();
+        let proxy = Proxy::to(&receiver.try_address()?);
+        let sender = self.sender(&proxy, None).start();
+        Some(Pair {
+            sender,
+            receiver,
+            proxy,
+        })
+    }
+
     /// A sender to a receiver that is there.
     pub(super) fn sender(&self, proxy: &Proxy, fault: Option<&str>) -> Packhorse {
         let sender = Packhorse::send(&[&self.source], &proxy.address());
@@ -106,7 +126,10 @@ impl Crossing {
     }
 
     fn prepared(&self, packhorse: Packhorse, side: usize, fault: Option<&str>) -> Packhorse {
-        let packhorse = packhorse.args(&self.options[side]);
+        let mut packhorse = packhorse.args(&self.options[side]);
+        for (name, value) in &self.environment {
+            packhorse = packhorse.env(name, value);
+        }
         let packhorse = match fault {
             Some(plan) => packhorse.env("PACKHORSE_FAULT", plan),
             None => packhorse,
@@ -124,6 +147,19 @@ impl Crossing {
         let ended = (sender.wait(), receiver.wait());
         self.count(&proxy);
         ended
+    }
+
+    /// Waits for the end of the sender, and interrupts the receiver, which nobody may have come to.
+    pub(super) fn end_of_sender(&mut self, pair: Pair) {
+        let Pair {
+            sender,
+            receiver,
+            proxy,
+        } = pair;
+        sender.wait();
+        receiver.signal(Signal::INT);
+        receiver.wait();
+        self.count(&proxy);
     }
 
     /// Counts what crossed otherwise.

@@ -2,9 +2,12 @@
 //!
 //! docs/faults.md lists the cases. They run short here, and at full length by `cargo xtask faults`.
 
+mod clocks;
 mod crossing;
 mod kills;
 mod network;
 #[cfg(feature = "faults")]
 mod points;
 mod report;
+mod sources;
+mod storage;

@@ -205,6 +205,16 @@ impl Running {
         event["addr"].as_str().expect("addr is a string").to_owned()
     }
 
+    /// The same; `None` where it ended before.
+    pub(crate) fn try_address(&mut self) -> Option<String> {
+        let listens = |lines: &[String]| {
+            let line = lines.first()?;
+            let address = parse_event(line)["addr"].as_str()?.to_owned();
+            Some(address)
+        };
+        self.stdout.wait(self.deadline, listens)
+    }
+
     /// Waits for an event of this name that is as wanted, and gives it. Each event is looked at once.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
