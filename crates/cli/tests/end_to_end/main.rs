@@ -30,6 +30,7 @@ mod s10_servers;
 mod s11_streams;
 mod s12_buffers;
 mod second_implementation;
+mod soak;
 mod sources;
 mod trees;
 mod verdicts;

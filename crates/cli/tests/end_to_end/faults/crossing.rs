@@ -46,7 +46,7 @@ pub(super) struct Pair {
 }
 
 /// A number from the environment: `cargo xtask faults` asks for more than CI does.
-pub(super) fn asked(name: &str, otherwise: u64) -> u64 {
+pub(crate) fn asked(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |value| value.parse().expect("a number"))
 }
 
@@ -150,16 +150,18 @@ impl Crossing {
     }
 
     /// Waits for the end of the sender, and interrupts the receiver, which nobody may have come to.
-    pub(super) fn end_of_sender(&mut self, pair: Pair) {
+    /// Answers the exit codes of both.
+    pub(super) fn end_of_sender(&mut self, pair: Pair) -> [Option<i32>; 2] {
         let Pair {
             sender,
             receiver,
             proxy,
         } = pair;
-        sender.wait();
+        let sender = sender.wait();
         receiver.signal(Signal::INT);
-        receiver.wait();
+        let receiver = receiver.wait();
         self.count(&proxy);
+        [sender.code(), receiver.code()]
     }
 
     /// Counts what crossed otherwise.
@@ -238,7 +240,7 @@ impl Crossing {
 }
 
 /// Bytes of all regular files beneath a directory.
-fn bytes_of(directory: &Path) -> u64 {
+pub(crate) fn bytes_of(directory: &Path) -> u64 {
     let output = Command::new("find")
         .arg(directory)
         .args(["-type", "f", "-printf", r"%s\n"])

@@ -11,3 +11,5 @@ mod points;
 mod report;
 mod sources;
 mod storage;
+
+pub(crate) use crossing::{asked, bytes_of};

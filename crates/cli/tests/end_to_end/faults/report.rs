@@ -25,6 +25,15 @@ impl Case {
         }
     }
 
+    /// How both ended the first time; `None` where there was nobody to connect to.
+    pub(super) fn ended(&mut self, codes: Option<[Option<i32>; 2]>) {
+        let told = match codes {
+            Some([Some(sender), Some(receiver)]) => format!(": exit {sender} and {receiver}"),
+            _ => ": it does not start".to_owned(),
+        };
+        self.what.push_str(&told);
+    }
+
     /// It cannot be shown here, which was said.
     pub(super) fn not_shown(self) {
         std::mem::forget(self);
