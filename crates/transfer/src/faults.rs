@@ -19,7 +19,7 @@ mod absent {
 
     /// The messages of one connection, each of which is a point.
     #[derive(Default)]
-    pub(crate) struct Dialogue;
+    pub(crate) struct Dialogue(());
 
     impl Dialogue {
         /// These messages are to be sent.

@@ -49,7 +49,7 @@ fn kills_of(victim: Victim, name: &'static str) {
     while killed < kills {
         let mut pair = crossing.start([None, None]);
         let bytes = MEBIBYTE + random.next() % (24 * MEBIBYTE);
-        wait_for(&mut pair, bytes, random.next() % 2 == 0);
+        wait_for(&mut pair, bytes, random.next().is_multiple_of(2));
         match victim {
             Victim::Sender => pair.sender.signal(Signal::KILL),
             Victim::Receiver => pair.receiver.signal(Signal::KILL),

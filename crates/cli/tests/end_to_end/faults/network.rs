@@ -180,8 +180,8 @@ fn a_sender_whose_address_changes() {
         return crossing.case.not_shown();
     };
     link.wait_for(6 * MEBIBYTE);
-    at(link.lab.left(), "ip", "address add 10.77.0.3/24 dev lab0");
     at(link.lab.left(), "ip", "address del 10.77.0.1/24 dev lab0");
+    at(link.lab.left(), "ip", "address add 10.77.0.3/24 dev lab0");
     link.complete(crossing);
 }
 

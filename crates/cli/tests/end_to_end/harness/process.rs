@@ -273,6 +273,10 @@ impl Running {
     }
 
     /// Waits until it stops (SIGSTOP), or ends.
+    #[cfg_attr(
+        not(feature = "faults"),
+        expect(dead_code, reason = "faults/points.rs alone needs it")
+    )]
     pub(crate) fn wait_until_stopped(&self) {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let stopped =
