@@ -82,55 +82,86 @@ fn remains(destination: &Path) -> Vec<PathBuf> {
     listed.lines().map(PathBuf::from).collect()
 }
 
-/// Whatever becomes of what lies there between two sessions, the tree arrives as it is.
+/// What can become of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    /// One bit of each MiB, or one bit of a small file, is turned.
+    Turned,
+    Cut,
+    Overwritten,
+    Removed,
+    Replaced,
+}
+
+const DAMAGES: [Damage; 5] = [
+    Damage::Turned,
+    Damage::Cut,
+    Damage::Overwritten,
+    Damage::Removed,
+    Damage::Replaced,
+];
+
+/// Whatever becomes of what lies there between two sessions, the tree arrives as it is: of one file at a time, so that what
+/// the others say is believed.
 #[test]
 fn remains_that_are_damaged_between_sessions() {
     let rounds = asked("PACKHORSE_DAMAGES", 6);
     let mut random = Random::seeded();
-    let what = format!("partial file, journal and roll are damaged, {rounds} times");
+    let what = format!("partial file, journal or roll is damaged, {rounds} times");
     let mut crossing = Crossing::new(Case::new("damage", what), 24 * MEBIBYTE, 600);
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let mut pair = crossing.start([None, None]);
         pair.proxy.stop_after(10 * MEBIBYTE);
         wait_until_it_stands(&mut pair.receiver, &pair.proxy);
         pair.receiver.signal(Signal::KILL);
         pair.proxy.go_on();
         crossing.end(pair);
-        let remains = remains(&crossing.destination);
+        let mut remains = remains(&crossing.destination);
         assert!(remains.len() >= 3, "{remains:?}");
         wait_until_it_is_later(&crossing.ground.beside().join("clock"));
-        for own in remains {
-            damage(&own, &mut random);
-        }
+        // Journal, part, roll, by the ends of their names.
+        let ending = |path: &PathBuf| path.extension().map(ToOwned::to_owned);
+        remains.retain(|path| path.is_file());
+        remains.sort_by_key(ending);
+        let kinds = u64::try_from(remains.len()).expect("few");
+        let own = &remains[usize::try_from((round + 1) % kinds).expect("few")];
+        // Each kind of damage to each in turn, and beyond that at random.
+        let turn = usize::try_from(round / kinds).expect("few");
+        let how = DAMAGES.get(turn).copied();
+        damage(
+            own,
+            how.unwrap_or_else(|| random.pick(&DAMAGES)),
+            &mut random,
+        );
         crossing.complete();
         crossing.start_over();
     }
     crossing.report(rounds);
 }
 
-/// Cuts, overwrites, removes or replaces a file, turns one bit of it, or leaves it.
-fn damage(path: &Path, random: &mut Random) {
+fn damage(path: &Path, how: Damage, random: &mut Random) {
     let length = fs::metadata(path).expect("it is there").len().max(1);
     let place = random.next() % length;
     let file = fs::File::options().read(true).write(true).open(path);
     let file = file.expect("it is there");
-    match random.below(6) {
-        0 => file.set_len(place).expect("it is cut"),
-        1 => file
+    match how {
+        Damage::Turned => {
+            for start in (0..length).step_by(1 << 20) {
+                let place = start + random.next() % (length - start).min(MEBIBYTE);
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, place).expect("it is read");
+                byte[0] ^= 1 << random.below(8);
+                file.write_all_at(&byte, place).expect("it is overwritten");
+            }
+        }
+        Damage::Cut => file.set_len(place).expect("it is cut"),
+        Damage::Overwritten => file
             .write_all_at(&random.bytes(64), place)
             .expect("it is overwritten"),
-        2 => fs::remove_file(path).expect("it is removed"),
-        3 => {
+        Damage::Removed => fs::remove_file(path).expect("it is removed"),
+        Damage::Replaced => {
             fs::remove_file(path).expect("it is removed");
             fs::write(path, random.bytes(10_000)).expect("it is replaced");
         }
-        4 => {
-            let mut byte = [0];
-            // An empty file has none: then it gets one.
-            let _ = file.read_at(&mut byte, place).expect("it is read");
-            byte[0] ^= 1 << random.below(8);
-            file.write_all_at(&byte, place).expect("it is overwritten");
-        }
-        _ => {}
     }
 }
