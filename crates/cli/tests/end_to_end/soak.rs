@@ -81,7 +81,7 @@ impl Soak {
             sender.args(receiver.options).start()
         };
         let mut rounds = 1;
-        let mut sender = start();
+        let sender = start();
         for _ in 0..1 + self.random.below(3) {
             let bytes = proxy.carried() + self.random.next() % (size + 1);
             proxy.wait_until_carried(bytes, || sender.has_ended());

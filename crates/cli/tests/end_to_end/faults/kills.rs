@@ -31,7 +31,7 @@ fn wait_for(pair: &mut Pair, bytes: u64, stands: bool) {
         pair.proxy.stop_after(bytes);
         wait_until_it_stands(&mut pair.receiver, &pair.proxy);
     } else {
-        let receiver = &mut pair.receiver;
+        let receiver = &pair.receiver;
         pair.proxy
             .wait_until_carried(bytes, || receiver.has_ended());
     }

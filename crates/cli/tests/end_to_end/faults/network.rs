@@ -266,7 +266,7 @@ fn connections_that_are_reset() {
     let mut random = Random::seeded();
     let what = format!("all connections are reset, {resets} times");
     let mut crossing = Crossing::new(Case::new("reset", what), 64 * MEBIBYTE, 600);
-    let (proxy, mut sender, receiver) = patient(&mut crossing);
+    let (proxy, sender, receiver) = patient(&mut crossing);
     let most = crossing.size / resets;
     for _ in 0..resets {
         let until = proxy.carried() + 1 + random.next() % most;
@@ -281,7 +281,7 @@ fn connections_that_are_reset() {
 fn connections_that_are_cut_four_times_a_second() {
     let case = Case::new("quarter", "all connections are cut every 250 ms");
     let mut crossing = Crossing::new(case, 128 * MEBIBYTE, 600);
-    let (proxy, mut sender, receiver) = patient(&mut crossing);
+    let (proxy, sender, receiver) = patient(&mut crossing);
     while !sender.has_ended() {
         // The interval is what is tested: nothing is waited for.
         thread::sleep(Duration::from_millis(250));

@@ -268,8 +268,11 @@ impl Running {
         self.child.id()
     }
 
-    pub(crate) fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
+    /// Whether it has ended; it is still there to be waited for, so that signals reach nobody else.
+    pub(crate) fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ended = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        ended.expect("a child to wait for").is_some()
     }
 
     /// Waits until it stops (SIGSTOP), or ends.
