@@ -6,8 +6,6 @@
 use std::fs;
 use std::process::Command;
 
-use rustix::process::Signal;
-
 use super::crossing::{Crossing, MEBIBYTE};
 use super::report::Case;
 use crate::harness::not_shown;
@@ -37,7 +35,7 @@ fn clocks_that_differ_between_the_runs() {
         let mut pair = crossing.start([None, None]);
         pair.proxy.stop_after(12 * MEBIBYTE);
         wait_until_it_stands(&mut pair.receiver, &pair.proxy);
-        pair.receiver.signal(Signal::KILL);
+        pair.receiver.kill();
         pair.proxy.go_on();
         crossing.end(pair);
         crossing.through = [starter.to_vec(), starter.to_vec()];

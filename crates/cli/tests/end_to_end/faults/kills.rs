@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use rustix::process::Signal;
-
 use super::crossing::{Crossing, MEBIBYTE, Pair, asked};
 use super::report::Case;
 use crate::harness::Packhorse;
@@ -51,8 +49,8 @@ fn kills_of(victim: Victim, name: &'static str) {
         let bytes = MEBIBYTE + random.next() % (24 * MEBIBYTE);
         wait_for(&mut pair, bytes, random.next().is_multiple_of(2));
         match victim {
-            Victim::Sender => pair.sender.signal(Signal::KILL),
-            Victim::Receiver => pair.receiver.signal(Signal::KILL),
+            Victim::Sender => pair.sender.kill(),
+            Victim::Receiver => pair.receiver.kill(),
         }
         // What one has to say to the other in the end gets through.
         pair.proxy.go_on();

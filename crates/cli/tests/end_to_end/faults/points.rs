@@ -215,7 +215,6 @@ fn die_at(side: Victim, point: &str, nth: u64) -> bool {
         options.push("--receipt".to_owned());
         options.push(receipt.to_str().expect("a plain path").to_owned());
     }
-    crossing.orphans = usize::from(ORPHANING.contains(&point));
     prepare(&mut crossing, scene);
     if scene == Scene::Kept {
         crossing.options[1].push("--keep-existing".to_owned());
@@ -245,6 +244,8 @@ fn die_at(side: Victim, point: &str, nth: u64) -> bool {
         Victim::Sender => sender.signal(),
         Victim::Receiver => receiver.signal(),
     };
+    let orphaned = dead.is_some() && ORPHANING.contains(&point);
+    crossing.orphans = usize::from(orphaned);
     if scene == Scene::Obstructed {
         let in_the_way = crossing.destination.join("tree").join(SMALL);
         // Empty, or the file that was to be there.
@@ -269,7 +270,8 @@ fn each_point_of(side: Victim) {
     let times = asked("PACKHORSE_TIMES", 1);
     for point in points_of(side) {
         for nth in 1..=times {
-            if !die_at(side, &point, nth) {
+            // Before both have met, each message goes once.
+            if !die_at(side, &point, nth) || Scene::of(side, &point) == Scene::Unmet {
                 break;
             }
         }

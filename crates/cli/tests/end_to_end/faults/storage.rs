@@ -5,8 +5,6 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::process::Signal;
-
 use super::crossing::{Crossing, MEBIBYTE, asked};
 use super::report::Case;
 use crate::harness::random::Random;
@@ -113,7 +111,7 @@ fn remains_that_are_damaged_between_sessions() {
         let mut pair = crossing.start([None, None]);
         pair.proxy.stop_after(10 * MEBIBYTE);
         wait_until_it_stands(&mut pair.receiver, &pair.proxy);
-        pair.receiver.signal(Signal::KILL);
+        pair.receiver.kill();
         pair.proxy.go_on();
         crossing.end(pair);
         let mut remains = remains(&crossing.destination);

@@ -276,15 +276,17 @@ impl Running {
     }
 
     /// Waits until it stops (SIGSTOP), or ends.
-    #[cfg_attr(
-        not(feature = "faults"),
-        expect(dead_code, reason = "faults/points.rs alone needs it")
-    )]
     pub(crate) fn wait_until_stopped(&self) {
         let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
         let stopped =
             rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), options));
         stopped.expect("a child to wait for");
+    }
+
+    /// Kills it outright, and waits until it is dead: what is sent to it from then on is lost.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+        self.wait_until_stopped();
     }
 
     /// The most memory it has had so far, in bytes; `None` once it has ended.
