@@ -8,6 +8,7 @@
 mod bench;
 mod bench_echo;
 mod bench_watch;
+mod faults;
 mod inetd;
 mod instructions;
 mod measure;
@@ -36,6 +37,10 @@ enum Task {
     BenchNetwork(bench::network::BenchNetworkArgs),
     /// Measure how fast captures are read, beside tshark, and print a table.
     BenchWatch(bench_watch::BenchWatchArgs),
+    /// Kill, cut, fill, damage: the whole matrix of faults through the real binary, and print a row for each case.
+    Faults(faults::FaultsArgs),
+    /// Run random sessions with random faults for a long time, and look that nothing leaks.
+    Soak(faults::SoakArgs),
     /// Draw the pictures in the documents anew.
     Pictures,
 }
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         Task::BenchEcho(args) => bench_echo::bench_echo(&args),
         Task::BenchNetwork(args) => bench::network::bench_network(&args),
         Task::BenchWatch(args) => bench_watch::bench_watch(&args),
+        Task::Faults(args) => faults::faults(&args),
+        Task::Soak(args) => faults::soak(&args),
         Task::Pictures => pictures::pictures(),
     };
     match done {

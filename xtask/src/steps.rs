@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::faults;
 use crate::run::{cargo, run, succeeds, top};
 use crate::tally::{Tally, run_counted};
 use crate::tools;
@@ -37,6 +38,8 @@ enum Step {
     EndToEnd,
     /// The examples in the documentation.
     Doctest,
+    /// Two minutes of random sessions with random faults.
+    Soak,
     /// Instruction counts of the inner loops against the baseline.
     Instructions,
     /// Licences, bans and sources of the dependencies, and advisories where they can be reached.
@@ -110,10 +113,15 @@ fn perform(step: Step, args: &TestArgs, outcome: &mut Outcome) -> Result<()> {
         }
         Step::Clippy => {
             tools::ensure_component("clippy", "clippy")?;
-            run(
-                cargo(["clippy", "--workspace", "--all-targets", "--locked"])
-                    .args(["--", "-D", "warnings"]),
-            )
+            // As it is built for users, and as it is built for tests.
+            for features in [&[][..], &FOR_TESTS] {
+                run(
+                    cargo(["clippy", "--workspace", "--all-targets", "--locked"])
+                        .args(features)
+                        .args(["--", "-D", "warnings"]),
+                )?;
+            }
+            Ok(())
         }
         Step::Doc => run(cargo(["doc", "--workspace", "--no-deps", "--locked"])
             .arg("--document-private-items")
@@ -121,13 +129,20 @@ fn perform(step: Step, args: &TestArgs, outcome: &mut Outcome) -> Result<()> {
         Step::Unit => run_counted(test_runner().args(["--lib", "--bins"]), &mut outcome.tally),
         Step::EndToEnd => end_to_end(outcome),
         Step::Doctest => run_counted(
-            &mut cargo(["test", "--workspace", "--locked", "--doc"]),
+            cargo(["test", "--workspace", "--locked", "--doc"]).args(FOR_TESTS),
             &mut outcome.tally,
         ),
+        Step::Soak => faults::soak(&faults::SoakArgs {
+            minutes: 2,
+            seed: None,
+        }),
         Step::Instructions => crate::instructions::instructions(false),
         Step::Deny => deny(args),
     }
 }
+
+/// What tests are built with: points at which a process dies (docs/faults.md).
+const FOR_TESTS: [&str; 2] = ["--features", "packhorse/faults"];
 
 /// cargo-nextest where it is installed, else `cargo test`: both know the arguments used here.
 fn test_runner() -> Command {
@@ -137,6 +152,14 @@ fn test_runner() -> Command {
         cargo(["test"])
     };
     command.args(["--workspace", "--locked", "--no-fail-fast"]);
+    command.args(FOR_TESTS);
+    command
+}
+
+/// The same, of the end-to-end tests alone.
+pub(crate) fn end_to_end_runner() -> Command {
+    let mut command = test_runner();
+    command.args(["--test", "end_to_end"]);
     command
 }
 

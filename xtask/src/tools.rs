@@ -27,6 +27,7 @@ pub(crate) const FOR_TESTS: &[DebianProgram] = &[
     debian("python3", "python3"),
     debian("rsync", "rsync"),
     debian("setpriv", "util-linux"),
+    debian("faketime", "faketime"),
     debian("mount", "mount"),
     debian("ip", "iproute2"),
     debian("ping", "iputils-ping"),

@@ -7,6 +7,7 @@ mod code;
 mod completions;
 mod demo;
 mod events;
+mod faults;
 mod hex;
 mod json;
 mod ledger;

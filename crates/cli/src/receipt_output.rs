@@ -10,6 +10,7 @@ use packhorse_transfer::Event;
 use packhorse_transfer::receipt_file::ReceiptWriter;
 use tempfile::NamedTempFile;
 
+use crate::faults::reach;
 use crate::report::{Failure, shown};
 
 /// The receipt file of one session after the other.
@@ -90,7 +91,9 @@ impl ReceiptOutput {
             }
         };
         let file = writer.finish(receipt)?.into_inner()?;
+        reach("receipt.before");
         file.persist(&self.path)?;
+        reach("receipt.after");
         Ok(())
     }
 }

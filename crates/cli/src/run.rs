@@ -7,10 +7,13 @@ use clap::Parser as _;
 use crate::args::{Args, Verb};
 use crate::report::{Exit, report};
 use crate::ui::Ui;
-use crate::{completions, demo, load, pack, partials, recv, send, sockopt, talk, verify, watch};
+use crate::{
+    completions, demo, faults, load, pack, partials, recv, send, sockopt, talk, verify, watch,
+};
 
 /// Runs the program.
 pub(crate) fn main() -> ExitCode {
+    faults::arm();
     let args = match Args::try_parse() {
         Ok(args) => args,
         Err(error) => {

@@ -13,6 +13,10 @@ pub mod receipt_file;
 mod bottleneck;
 mod cancel;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
+#[cfg(not(feature = "faults"))]
+mod faults;
 mod handshake;
 mod partials;
 mod receiver;

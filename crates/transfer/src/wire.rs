@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::error::Error;
+use crate::faults::Dialogue;
 
 /// How long to wait for a word from the peer that explains why its lane or its connection broke.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -32,6 +33,7 @@ pub(crate) struct Wire {
     outgoing: Vec<u8>,
     /// When the last of them went, or when the first came to wait.
     moved: Instant,
+    dialogue: Dialogue,
 }
 
 /// What a turn at the wire brought.
@@ -52,6 +54,7 @@ impl Wire {
             scratch,
             outgoing: Vec::new(),
             moved: Instant::now(),
+            dialogue: Dialogue::default(),
         };
         wire.collect();
         wire
@@ -73,6 +76,7 @@ impl Wire {
         if self.outgoing.is_empty() {
             self.moved = Instant::now();
         }
+        self.dialogue.queued(plaintext);
         match &mut self.channel {
             Some(channel) => channel.write(plaintext)?,
             None => self.outgoing.extend_from_slice(plaintext),
@@ -100,11 +104,13 @@ impl Wire {
         if ready.is_writable() {
             self.write_some()?;
         }
-        if ready.is_readable() {
-            self.read_some(plaintext)
-        } else {
-            Ok(Turn::Open)
+        if !ready.is_readable() {
+            return Ok(Turn::Open);
         }
+        let before = plaintext.len();
+        let turn = self.read_some(plaintext);
+        self.dialogue.heard(&plaintext[before..]);
+        turn
     }
 
     fn read_some(&mut self, plaintext: &mut Vec<u8>) -> Result<Turn, Error> {
@@ -142,6 +148,9 @@ impl Wire {
         if written > 0 {
             self.outgoing.drain(..written);
             self.moved = Instant::now();
+            if self.outgoing.is_empty() {
+                self.dialogue.written();
+            }
         }
         outcome
     }

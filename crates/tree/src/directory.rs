@@ -11,6 +11,7 @@ use rustix::fs::{AtFlags, CWD, Mode, fstat, openat, statat};
 use rustix::io::Errno;
 
 use crate::beneath;
+use crate::faults::reach;
 use crate::node;
 use crate::place::{self, Existing, Made, PlaceError, Placed};
 use crate::storage::{Disk, Storage};
@@ -129,6 +130,7 @@ impl Directory {
             |temporary: &[u8]| storage.make_symlink(target.as_bytes(), self.as_fd(), temporary);
         let ((), temporary) =
             place::under_temporary_name(make).map_err(|error| PlaceError::io(name, error))?;
+        reach("symlink.temporary");
         let times = node::times(modified);
         if let Err(error) = storage.set_link_times(self.as_fd(), &temporary, &times) {
             place::discard(self, &temporary);
@@ -189,6 +191,7 @@ impl Directory {
     /// # Errors
     /// The directory is not ours, or the filesystem is read-only.
     pub fn set_metadata(&self, metadata: Metadata) -> io::Result<()> {
+        reach("directory.before");
         node::set_metadata(&*self.storage, self.as_fd(), metadata).map_err(Into::into)
     }
 }

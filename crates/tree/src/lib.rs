@@ -16,6 +16,10 @@
 mod beneath;
 mod boot;
 mod directory;
+#[cfg(feature = "faults")]
+pub mod faults;
+#[cfg(not(feature = "faults"))]
+mod faults;
 mod file;
 mod leftover;
 mod lock;

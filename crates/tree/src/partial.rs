@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, fstat, statat};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::file::File;
 use crate::lock::{self, is_ours, open_locked};
 use crate::node::{self, NodeKind};
@@ -72,7 +73,9 @@ impl Journal {
             return;
         }
         let record = record(&state.nonce, state.place, extent);
+        reach("note.before");
         self.add(state, &record);
+        reach("note.after");
     }
 
     fn add(&self, state: &mut State, record: &[u8; RECORD]) {
@@ -235,6 +238,7 @@ impl Directory {
         let made = storage.open(self.as_fd(), &part, flags, Mode::RUSR | Mode::WUSR);
         let file = made.inspect_err(|_| place::discard(self, &journal_name))?;
         let file = File::new(file, storage);
+        reach("partial.made");
         let begun = (|| {
             let mut nonce = Nonce::default();
             rustix::io::retry_on_intr(|| getrandom(&mut nonce[..], GetRandomFlags::empty()))?;
@@ -253,6 +257,7 @@ impl Directory {
             place::discard(self, &part);
             place::discard(self, &journal_name);
         })?;
+        reach("partial.begun");
         self.journaled(file, (part, journal_name, journal), nonce, 0)
     }
 
@@ -452,8 +457,10 @@ impl Directory {
             }
             // Whichever of the two is there after the next power cut, it is whole.
             self.storage().sync_content(written.as_fd())?;
+            reach("rewrite.before");
             self.storage()
                 .rename(self.as_fd(), &temporary, &name, RenameFlags::empty())?;
+            reach("rewrite.after");
             Ok((tree, place))
         })();
         let (tree, place) =

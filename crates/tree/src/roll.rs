@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::file::File;
 use crate::lock::open_locked;
 use crate::place;
@@ -103,6 +104,7 @@ impl Roll {
         };
         roll.buffer.extend_from_slice(&header.encode());
         roll.flush()?;
+        reach("roll.begun");
         Ok(roll)
     }
 
@@ -129,7 +131,9 @@ impl Roll {
     /// # Errors
     /// The disk is full or failing.
     pub fn flush(&mut self) -> io::Result<()> {
+        reach("flush.before");
         self.file.write_at(&self.buffer, self.written)?;
+        reach("flush.after");
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())

@@ -11,6 +11,7 @@ use rustix::fs::{FallocateFlags, FsWord, OFlags, StatFs, fstat, fstatfs, fstatvf
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::file::File;
 use crate::lock;
 use crate::node;
@@ -176,14 +177,17 @@ impl Temporary {
                 Room::NotReserved
             });
         }
-        match self.file.allocate(FallocateFlags::empty(), 0, size) {
+        reach("reserve.before");
+        let reserved = match self.file.allocate(FallocateFlags::empty(), 0, size) {
             Ok(()) => Ok(Room::Reserved),
             // It cannot, or not for this file.
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
                 Ok(Room::NotReserved)
             }
             Err(error) => Err(error.into()),
-        }
+        };
+        reach("reserve.after");
+        reserved
     }
 
     /// Waits until no other thread writes.
@@ -209,14 +213,20 @@ impl Temporary {
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
         if let Some(journal) = self.journal.take() {
+            reach("name.before");
             let placed = place::take_name(&self.directory, &journal.part, name, existing);
+            reach("name.after");
             journal.remove(&self.directory);
+            reach("journal.removed");
             return placed;
         }
-        match self.named.take() {
+        reach("link.before");
+        let placed = match self.named.take() {
             Some(temporary) => place::take_name(&self.directory, &temporary, name, existing),
             None => self.link(name, existing),
-        }
+        };
+        reach("link.after");
+        placed
     }
 
     fn link(&self, name: Name<'_>, existing: Existing) -> Result<Placed, PlaceError> {
@@ -233,6 +243,7 @@ impl Temporary {
                 lock::keep(&self.file);
                 let ((), temporary) = place::under_temporary_name(give)
                     .map_err(|error| PlaceError::io(name, error))?;
+                reach("link.temporary");
                 place::take_name(directory, &temporary, name, existing)
             }
             (Err(error), _) => Err(PlaceError::io(name, error)),
@@ -277,6 +288,7 @@ impl Turn<'_> {
     /// The disk is full or failing, or a limit on file sizes was met. Any part may have been written.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.temporary.file.write_at(bytes, offset)?;
+        reach("write.after");
         if let Some(journal) = &self.temporary.journal {
             journal.touch_soon();
         }

@@ -1,7 +1,6 @@
 //! Connections that break while a tree crosses: both sides find each other again and go on.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -91,38 +90,6 @@ fn a_connection_that_broke_is_made_again_and_the_transfer_goes_on() {
         assert!(resumed(&sender) >= had - ON_ITS_WAY, "{}", resumed(&sender));
         assert_eq!(resumed(&sender), resumed(&receiver));
     }
-}
-
-/// Nothing that arrived is lost, however short each connection is.
-#[test]
-fn connections_that_are_cut_four_times_a_second_carry_all_of_it() {
-    let midway = Midway::new(256 * MEBIBYTE, &[], u64::MAX);
-    let over = AtomicBool::new(false);
-    let (sender, _) = thread::scope(|scope| {
-        let Midway {
-            ground,
-            source,
-            proxy,
-            sender,
-            receiver,
-            ..
-        } = midway;
-        let over = &over;
-        scope.spawn(move || {
-            while !over.load(Ordering::Relaxed) {
-                // The interval is what is tested: nothing is waited for.
-                thread::sleep(Duration::from_millis(250));
-                proxy.reset();
-            }
-        });
-        let ended = (sender.wait(), receiver.wait());
-        over.store(true, Ordering::Relaxed);
-        ended.0.expect_code(0);
-        ended.1.expect_code(0);
-        assert_arrived(&source, &ground.destination());
-        ended
-    });
-    assert!(!sender.events_named("reconnecting").is_empty());
 }
 
 /// The sender is killed outright, and its user gives the same command again, with the same code.

@@ -3,16 +3,14 @@
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::process::Signal;
 
 use crate::harness::compare::{assert_nothing_left_over, assert_only_remains, assert_same_tree};
 use crate::harness::proxy::Proxy;
 use crate::harness::random::Random;
-use crate::harness::surroundings::SmallDisk;
 use crate::harness::tree::many_small_files;
-use crate::harness::{Ended, Ground, Packhorse, Running, not_shown, transfer, transfer_whole};
+use crate::harness::{Ended, Ground, Packhorse, Running, transfer, transfer_whole};
 
 pub(crate) const MEBIBYTE: u64 = 1 << 20;
 
@@ -125,49 +123,6 @@ fn what_was_there_when_one_side_was_ended_is_not_sent_again() {
     }
 }
 
-/// A seeded sequence of kills, until it is through.
-#[test]
-#[allow(
-    clippy::print_stdout,
-    reason = "a report: the runner shows it where it is asked to"
-)]
-fn kills_at_random_moments_lose_nothing() {
-    let mut random = Random::seeded();
-    let rounds =
-        std::env::var("PACKHORSE_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
-    let ground = Ground::new();
-    let source = make_tree(&ground, 96 * MEBIBYTE, 4000);
-    let mut destination = ground.destination();
-    let (mut had, mut kills, mut sent_again) = (0_u64, 0, 0);
-    while kills < rounds {
-        // Enough for both to have met.
-        let more = u64::try_from((1 << 20) + random.below(40 << 20)).expect("a u64");
-        let end = (
-            random.pick(&[Victim::Sender, Victim::Receiver]),
-            Signal::KILL,
-        );
-        let broken = end_at(&source, &destination, end, more);
-        if broken.complete {
-            assert_same_tree(&source, &destination.join("tree"));
-            (had, destination) = (0, ground.beside().join(format!("after {kills} kills")));
-            continue;
-        }
-        kills += 1;
-        assert_only_remains(&destination, 1);
-        let lost = had.saturating_sub(broken.written);
-        assert!(lost <= ON_ITS_WAY, "{lost} bytes less than before");
-        sent_again += lost;
-        had = broken.written;
-    }
-    let resumed = complete(&source, &destination);
-    let lost = had.saturating_sub(resumed);
-    assert!(lost <= ON_ITS_WAY, "{lost} bytes less than before");
-    println!(
-        "{kills} kills, {} bytes sent twice at least",
-        sent_again + lost
-    );
-}
-
 /// To what a file was changed meanwhile, its time is set back: only the change attribute tells.
 #[test]
 fn a_source_that_changed_starts_over_and_the_rest_goes_on() {
@@ -195,33 +150,8 @@ fn a_source_that_changed_starts_over_and_the_rest_goes_on() {
     assert!(expected.contains(&resumed), "{resumed}");
 }
 
-/// Whatever becomes of what lies there between two sessions, the tree arrives as it is.
-#[test]
-fn remains_that_were_damaged_between_sessions_do_no_harm() {
-    let large = 384 * MEBIBYTE;
-    let mut random = Random::seeded();
-    let ground = Ground::new();
-    let source = make_tree(&ground, large, 600);
-    for round in 0..6 {
-        let destination = ground.beside().join(format!("round {round}"));
-        let end = (Victim::Receiver, Signal::KILL);
-        assert!(!end_at(&source, &destination, end, large / 3).complete);
-        let listed = Command::new("find")
-            .arg(&destination)
-            .args(["-name", ".packhorse-*", "-o", "-name", "*.stored"])
-            .output()
-            .expect("find");
-        let listed = String::from_utf8(listed.stdout).expect("names are plain");
-        wait_until_it_is_later(&ground.beside().join("clock"));
-        for own in listed.lines() {
-            damage(Path::new(own), &mut random);
-        }
-        complete(&source, &destination);
-    }
-}
-
 /// What happens to a partial file within 20 ms of its writer's death is taken for the writer's own work.
-fn wait_until_it_is_later(clock: &Path) {
+pub(crate) fn wait_until_it_is_later(clock: &Path) {
     fs::write(clock, "").expect("a file");
     let changed = || {
         let stat = fs::metadata(clock).expect("a file");
@@ -231,57 +161,6 @@ fn wait_until_it_is_later(clock: &Path) {
     while changed() == before {
         fs::write(clock, "").expect("a file");
     }
-}
-
-/// Cuts, overwrites, removes or replaces a file, or leaves it.
-fn damage(path: &Path, random: &mut Random) {
-    let length = fs::metadata(path).expect("it is there").len();
-    let place =
-        u64::try_from(random.below(usize::try_from(length.max(1)).expect("small"))).expect("small");
-    let file = fs::File::options()
-        .write(true)
-        .open(path)
-        .expect("it is there");
-    match random.below(5) {
-        0 => file.set_len(place).expect("it is cut"),
-        1 => file
-            .write_all_at(&random.bytes(64), place)
-            .expect("it is overwritten"),
-        2 => fs::remove_file(path).expect("it is removed"),
-        3 => {
-            fs::remove_file(path).expect("it is removed");
-            fs::write(path, random.bytes(10_000)).expect("it is replaced");
-        }
-        _ => {}
-    }
-}
-
-#[test]
-fn a_disk_that_was_full_and_has_room_again_is_gone_on_with() {
-    let ground = Ground::new();
-    let Some(_disk) = SmallDisk::mount(ground.destination(), "200m") else {
-        return not_shown(
-            "a_disk_that_was_full",
-            "mounting a small filesystem needs privileges",
-        );
-    };
-    let mut random = Random::seeded();
-    for name in ["a", "b", "c"] {
-        ground.source_file(&format!("tree/{name}.bin"), random.bytes(48 << 20));
-    }
-    for number in 0..30 {
-        ground.source_file(&format!("tree/d/{number}.bin"), random.bytes(1 << 20));
-    }
-    let ballast = ground.destination().join("ballast");
-    // Room for the large ones, which reserve theirs, and not for the small ones behind them.
-    fs::write(&ballast, vec![1; 40 << 20]).expect("room for it");
-    let source = ground.source().join("tree");
-    let (sender, receiver) = transfer(&[&source], &ground.destination());
-    sender.expect_code(5).expect_says("full");
-    receiver.expect_code(5).expect_says("full");
-    fs::remove_file(ballast).expect("it is there");
-    let resumed = complete(&source, &ground.destination());
-    assert!(resumed >= 40 << 20, "{resumed}");
 }
 
 /// Two receivers write into one directory, and both senders bring a file of the same name.

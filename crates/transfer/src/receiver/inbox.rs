@@ -20,6 +20,7 @@ use super::parent::Parent;
 use super::report::{Report, Reports};
 use super::syncer::{Complete, Syncer};
 use super::trouble::{self, Trouble};
+use crate::faults::reach;
 use crate::stages::{StageObserver, Stages};
 
 /// Everything on its way in.
@@ -372,6 +373,7 @@ impl IncomingFile {
         if let Stored::Unfinished(temporary) = &progress.content {
             temporary.note(value);
         }
+        reach("extent.agreed");
         self.finish_if_complete(progress, inbox)
     }
 

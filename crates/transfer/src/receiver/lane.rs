@@ -19,6 +19,7 @@ use super::inbox::{Claim, Inbox, IncomingFile, Lookup};
 use super::reception::LanePlace;
 use super::report::Report;
 use super::trouble::{self, Trouble};
+use crate::faults::reach;
 use crate::stages::{Meter, Stage};
 
 /// A lane, run by a thread of its own.
@@ -117,6 +118,7 @@ impl LaneIn {
             if parsed.kind == RecordKind::End {
                 return Ok(());
             }
+            reach("record.received");
             let body = &record[..body];
             let taken = self.writer.take(body);
             self.writer.inbox.reports.flush();

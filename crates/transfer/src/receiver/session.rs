@@ -31,6 +31,7 @@ use super::trouble::megabytes;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
+use crate::faults::reach;
 use crate::handshake::protection;
 use crate::receipt::Receipt;
 
@@ -336,7 +337,9 @@ impl Session {
                 self.said_goodbye = true;
                 // It has the receipt, and will not ask for any of this again.
                 if !self.lacking {
+                    reach("forget.before");
                     self.inbox.keeper.forget();
+                    reach("forget.after");
                 }
             }
             ReceiverEvent::Aborted { code, text } => return Err(Error::PeerAborted { code, text }),
@@ -421,6 +424,7 @@ impl Session {
         } = arrival;
         self.lane_sockets
             .push(stream.try_clone().map_err(Error::Lost)?);
+        reach("lane.accepted");
         let lane = LaneIn::new((stream, place), opener, Arc::clone(&self.inbox));
         let name = format!("lane {}", self.lane_sockets.len() - 1);
         let thread = thread::Builder::new().name(name).spawn(move || lane.run());

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::file::Sent;
 use super::outbox::{LaneReport, Outbox, Task};
+use crate::faults::reach;
 use crate::stages::{Meter, Stage};
 
 /// A lane, run by a thread of its own.
@@ -45,6 +46,7 @@ impl LaneOut {
     ) -> io::Result<Self> {
         let introduction = [&Preface::Lane.emit()[..], &hello.emit()].concat();
         stream.write_all(&introduction)?;
+        reach("lane.opened");
         let record = RecordBuilder::new();
         Ok(Self {
             stream,
@@ -77,7 +79,9 @@ impl LaneOut {
             }
         }
         self.flush(RecordKind::Items)?;
+        reach("lane.ending");
         self.flush(RecordKind::End)?;
+        reach("lane.ended");
         outbox.note_connection(&self.stream);
         if let Some(meter) = &mut self.meter {
             outbox.stages.note_all_processor(meter);
@@ -130,7 +134,9 @@ impl LaneOut {
         if let Some(meter) = &mut self.meter {
             stages.note_processor(meter);
         }
-        stages.time(Stage::Network, || self.stream.write_all(record))
+        stages.time(Stage::Network, || self.stream.write_all(record))?;
+        reach("lane.record");
+        Ok(())
     }
 
     /// Sends the bytes up to `end`; answers where that did not go well.

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
@@ -11,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use packhorse_netlab::Side;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid,
+};
 use serde_json::Value;
 
 /// The code that both sides know unless a test says otherwise.
@@ -24,6 +27,7 @@ const DEADLINE: Duration = Duration::from_secs(150);
 pub(crate) struct Packhorse {
     command: Command,
     input: Vec<u8>,
+    deadline: Duration,
 }
 
 /// Ends with the first connection that breaks.
@@ -82,6 +86,7 @@ impl Packhorse {
         Self {
             command,
             input: Vec::new(),
+            deadline: DEADLINE,
         }
     }
 
@@ -114,6 +119,31 @@ impl Packhorse {
     /// What it reads from standard input, which ends after it.
     pub(crate) fn input(mut self, input: Vec<u8>) -> Self {
         self.input = input;
+        self
+    }
+
+    /// Has another program start it: what that is, with its arguments.
+    pub(crate) fn through(mut self, starter: &[impl AsRef<OsStr>]) -> Self {
+        let [program, arguments @ ..] = starter else {
+            return self;
+        };
+        let mut command = Command::new(program);
+        command.env_clear().args(arguments);
+        command
+            .arg(self.command.get_program())
+            .args(self.command.get_args());
+        command.envs(
+            self.command
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        );
+        self.command = command;
+        self
+    }
+
+    /// How long it may run.
+    pub(crate) fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
         self
     }
 
@@ -150,7 +180,7 @@ impl Packhorse {
             stderr: Heard::listen(child.stderr.take().expect("stderr is piped")),
             child,
             events_seen: 0,
-            deadline: Instant::now() + DEADLINE,
+            deadline: Instant::now() + self.deadline,
         }
     }
 }
@@ -173,6 +203,16 @@ impl Running {
     pub(crate) fn address(&mut self) -> String {
         let event = self.wait_for("listening", |_| true);
         event["addr"].as_str().expect("addr is a string").to_owned()
+    }
+
+    /// The same; `None` where it ended before.
+    pub(crate) fn try_address(&mut self) -> Option<String> {
+        let listens = |lines: &[String]| {
+            let line = lines.first()?;
+            let address = parse_event(line)["addr"].as_str()?.to_owned();
+            Some(address)
+        };
+        self.stdout.wait(self.deadline, listens)
     }
 
     /// Waits for an event of this name that is as wanted, and gives it. Each event is looked at once.
@@ -222,6 +262,31 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("the process is there");
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended; it is still there to be waited for, so that signals reach nobody else.
+    pub(crate) fn has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ended = waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        ended.expect("a child to wait for").is_some()
+    }
+
+    /// Waits until it stops (SIGSTOP), or ends.
+    pub(crate) fn wait_until_stopped(&self) {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let stopped =
+            rustix::io::retry_on_intr(|| waitid(WaitId::PidFd(self.pidfd.as_fd()), options));
+        stopped.expect("a child to wait for");
+    }
+
+    /// Kills it outright, and waits until it is dead: what is sent to it from then on is lost.
+    pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+        self.wait_until_stopped();
     }
 
     /// The most memory it has had so far, in bytes; `None` once it has ended.
@@ -289,6 +354,11 @@ impl Ended {
     /// The exit code; `None` where a signal ended it.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
+    }
+
+    /// The signal that ended it, where one did.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
     }
 
     #[track_caller]

@@ -11,6 +11,9 @@ use std::time::Duration;
 
 use rustix::net::sockopt::set_socket_linger;
 
+/// How long the end of a process goes unnoticed by who waits for bytes.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Forwards connections to one address, until it is dropped.
 pub(crate) struct Proxy {
     address: SocketAddr,
@@ -27,6 +30,8 @@ struct Shared {
     /// Bytes that went to the target, and how many may.
     carried: AtomicU64,
     most: AtomicU64,
+    /// Bytes a second to the target, on each connection.
+    rate: AtomicU64,
     over: AtomicBool,
 }
 
@@ -51,6 +56,7 @@ impl Proxy {
             released: Condvar::new(),
             carried: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
+            rate: AtomicU64::new(u64::MAX),
             over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -94,6 +100,30 @@ impl Proxy {
     /// Stops when so many bytes have gone to the target.
     pub(crate) fn stop_after(&self, bytes: u64) {
         self.shared.most.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Bytes that went to the target so far, on all connections.
+    pub(crate) fn carried(&self) -> u64 {
+        self.shared.carried.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many bytes have gone to the target, or `over` says that no more will.
+    pub(crate) fn wait_until_carried(&self, bytes: u64, mut over: impl FnMut() -> bool) {
+        let mut held = self.shared.held.lock().expect("no thread panics with it");
+        while self.carried() < bytes && !over() {
+            // Whoever ends wakes nobody here.
+            let waited = self.shared.released.wait_timeout(held, LOOK);
+            held = waited.expect("no thread panics with it").0;
+        }
+    }
+
+    /// Takes no more than so many bytes a second from each client, as a reader does that is slow.
+    #[cfg_attr(
+        not(feature = "faults"),
+        expect(dead_code, reason = "faults/points.rs alone needs it")
+    )]
+    pub(crate) fn throttle(&self, rate: u64) {
+        self.shared.rate.store(rate, Ordering::SeqCst);
     }
 
     /// Whether it has stopped there.
@@ -156,15 +186,30 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
 fn forward(mut from: TcpStream, mut to: TcpStream, direction: usize, shared: &Shared) {
     let mut buffer = vec![0; 1 << 16];
     loop {
-        let read = match from.read(&mut buffer) {
+        let rate = shared.rate.load(Ordering::SeqCst);
+        let slow = direction == 0 && rate < u64::MAX;
+        // A quarter of a second's worth at a time.
+        let share = if slow {
+            usize::try_from(rate / 4)
+                .unwrap_or(usize::MAX)
+                .min(buffer.len())
+        } else {
+            buffer.len()
+        };
+        let read = match from.read(&mut buffer[..share]) {
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };
+        if slow {
+            // The time that a line of this rate takes: what is simulated, not waited for.
+            thread::sleep(Duration::from_secs_f64(read as f64 / rate as f64));
+        }
         let held = shared.held.lock().expect("no thread panics with it");
         let waits = |held: &mut [bool; 2]| held[direction] || (direction == 0 && shared.is_full());
         drop(shared.released.wait_while(held, waits));
         if direction == 0 {
             shared.carried.fetch_add(read as u64, Ordering::SeqCst);
+            shared.released.notify_all();
         }
         if to.write_all(&buffer[..read]).is_err() {
             break;

@@ -1,0 +1,289 @@
+//! Either side dies at each point of a session that there is: every message sent and received, and every step of what is
+//! written to the disk. The program itself says which they are.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use super::crossing::{Crossing, MEBIBYTE, Pair, asked};
+use super::report::Case;
+use crate::harness::Packhorse;
+use crate::harness::surroundings::works;
+use crate::resume::Victim;
+
+/// What a session has to meet so that it comes by a point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scene {
+    /// Nothing has arrived before.
+    Fresh,
+    /// A session was ended half-way before.
+    Resumed,
+    /// The same, and somebody has written to the partial file since.
+    Meddled,
+    /// All of it is there already, and is replaced, or kept.
+    Replaced,
+    Kept,
+    /// Files are changed, or removed, once they are listed.
+    Changed,
+    Removed,
+    /// A directory stands where a file is to be.
+    Obstructed,
+    /// Directories at the receiver take no metadata.
+    Frozen,
+    /// One side is interrupted.
+    Interrupted(Victim),
+    /// The receiver has not heard of its sender when that dies: it goes on waiting.
+    Unmet,
+    /// It takes more than a second.
+    Slow,
+}
+
+impl Scene {
+    fn of(side: Victim, point: &str) -> Self {
+        let unmet = [
+            "send.hello",
+            "sent.hello",
+            "received.welcome",
+            "send.confirm",
+        ];
+        if side == Victim::Sender && unmet.contains(&point) {
+            return Self::Unmet;
+        }
+        let (when, what) = point.split_once('.').unwrap_or((point, ""));
+        match what {
+            _ if when == "rewrite" => Self::Meddled,
+            "held" | "partial" | "missing" => Self::Resumed,
+            "temporary" if when == "link" => Self::Replaced,
+            "kept" => Self::Kept,
+            "revise" => Self::Changed,
+            "withdraw" => Self::Removed,
+            "failed" => Self::Obstructed,
+            "flawed" => Self::Frozen,
+            "abort" if (when == "received") == (side == Victim::Sender) => {
+                Self::Interrupted(Victim::Receiver)
+            }
+            "abort" => Self::Interrupted(Victim::Sender),
+            "progress" => Self::Slow,
+            _ => Self::Fresh,
+        }
+    }
+}
+
+/// Where the sender has listed all of the tree and sent little of it, and where the receiver has some of it.
+const LISTED: &str = "sent.entries_end:1:stop";
+const SENDING: &str = "lane.record:9:stop";
+const RECEIVING: &str = "record.received:9:stop";
+
+/// Where a receiver that dies leaves something under a random name that the next session does not look for: what takes the
+/// place of something else has such a name for a moment.
+const ORPHANING: [&str; 3] = ["link.temporary", "symlink.temporary", "rewrite.before"];
+
+/// All points of one side, from the program.
+fn points_of(side: Victim) -> Vec<String> {
+    let listed = Packhorse::verb("recv").env("PACKHORSE_FAULT", "list").run();
+    listed.expect_code(0);
+    let word = format!("{side:?}").to_lowercase();
+    let points = listed.stdout().iter().filter_map(|line| {
+        let (of, point) = line.split_once(' ').expect("a side and a point");
+        (of == word).then(|| point.to_owned())
+    });
+    points.collect()
+}
+
+/// One file of the tree that is changed, removed or obstructed.
+const SMALL: &str = "z/d0/f0";
+
+/// What was there before the session in which somebody dies.
+fn prepare(crossing: &mut Crossing, scene: Scene) {
+    let destination = crossing.destination.clone();
+    match scene {
+        Scene::Resumed | Scene::Meddled => {
+            let pair = crossing.start([None, Some("note.after:2")]);
+            let (_, receiver) = crossing.end(pair);
+            assert_eq!(receiver.signal(), Some(Signal::KILL.as_raw()));
+            // It may have arrived.
+            let _ = fs::remove_file(destination.join("tree").join(SMALL));
+            if scene == Scene::Meddled {
+                meddle(&destination);
+            }
+        }
+        Scene::Replaced | Scene::Kept => {
+            let mut copy = Command::new("cp");
+            copy.arg("-a").args([&crossing.source, &destination]);
+            assert!(works(&mut copy), "cp");
+        }
+        Scene::Obstructed => {
+            fs::create_dir_all(destination.join("tree").join(SMALL)).expect("a directory");
+        }
+        _ => {}
+    }
+}
+
+/// Gives the partial file another time than its journal's, until the clock has it so.
+fn meddle(destination: &Path) {
+    let part = find(destination, "*.part");
+    let journal = find(destination, "*.journal");
+    let changed = |path: &Path| {
+        use std::os::unix::fs::MetadataExt as _;
+        let stat = fs::metadata(path).expect("it is there");
+        i128::from(stat.ctime()) * 1_000_000_000 + i128::from(stat.ctime_nsec())
+    };
+    while changed(&part) - changed(&journal) < 40_000_000 {
+        let file = fs::File::options().write(true).open(&part);
+        let file = file.expect("it is there");
+        let length = file.metadata().expect("it is there").len();
+        file.set_len(length).expect("a length");
+    }
+}
+
+fn find(directory: &Path, name: &str) -> PathBuf {
+    let found = Command::new("find")
+        .arg(directory)
+        .args(["-name", name, "-print", "-quit"])
+        .output()
+        .expect("find");
+    let path = String::from_utf8(found.stdout).expect("plain names");
+    PathBuf::from(path.trim_end())
+}
+
+/// Root, but for the right to set metadata of what is not its own.
+const NO_OWNER_OF_ALL: [&str; 2] = ["setpriv", "--bounding-set=-fowner"];
+
+fn own(directory: &Path, owner: u32) {
+    std::os::unix::fs::chown(directory, Some(owner), None).expect("root may do that");
+}
+
+/// What is to happen to the sender and to the receiver so that they meet the scene, before either dies.
+fn stops(scene: Scene) -> [Option<&'static str>; 2] {
+    match scene {
+        Scene::Changed | Scene::Removed => [Some(LISTED), None],
+        Scene::Frozen => [None, Some("directory.before:1:stop")],
+        Scene::Interrupted(Victim::Sender) => [Some(SENDING), None],
+        Scene::Interrupted(Victim::Receiver) => [None, Some(RECEIVING)],
+        _ => [None, None],
+    }
+}
+
+/// Does what the scene wants while both run.
+fn play(crossing: &Crossing, pair: &mut Pair, scene: Scene) {
+    let small = crossing.source.join(SMALL);
+    match scene {
+        Scene::Changed | Scene::Removed => {
+            pair.sender.wait_until_stopped();
+            if scene == Scene::Changed {
+                fs::write(small, "it has changed").expect("a file");
+            } else {
+                fs::remove_file(small).expect("it is there");
+            }
+            pair.sender.signal(Signal::CONT);
+        }
+        Scene::Frozen => {
+            pair.receiver.wait_until_stopped();
+            own(&crossing.destination.join("tree"), 65_534);
+            pair.receiver.signal(Signal::CONT);
+        }
+        Scene::Interrupted(victim) => {
+            let process = match victim {
+                Victim::Sender => &pair.sender,
+                Victim::Receiver => &pair.receiver,
+            };
+            process.wait_until_stopped();
+            process.signal(Signal::INT);
+            process.signal(Signal::CONT);
+        }
+        Scene::Slow => pair.proxy.throttle(2 << 20),
+        Scene::Unmet => {
+            pair.sender.wait_until_stopped();
+            let again = crossing.sender(&pair.proxy, None).start();
+            let dead = std::mem::replace(&mut pair.sender, again).wait();
+            assert_eq!(dead.signal(), Some(Signal::KILL.as_raw()));
+        }
+        _ => {}
+    }
+}
+
+/// One death, and the same command again. `false` where nobody came by the point for the nth time.
+fn die_at(side: Victim, point: &str, nth: u64) -> bool {
+    let scene = Scene::of(side, point);
+    let word = format!("{side:?}").to_lowercase();
+    let case = Case::new("points", format!("{word} dies at {point}:{nth}"));
+    let mut crossing = Crossing::new(case, 8 * MEBIBYTE, 40);
+    for (options, name) in crossing.options.iter_mut().zip(["sent", "received"]) {
+        let receipt = crossing.ground.beside().join(name);
+        options.push("--receipt".to_owned());
+        options.push(receipt.to_str().expect("a plain path").to_owned());
+    }
+    prepare(&mut crossing, scene);
+    if scene == Scene::Kept {
+        crossing.options[1].push("--keep-existing".to_owned());
+    }
+    if scene == Scene::Frozen {
+        crossing.through[1].extend(NO_OWNER_OF_ALL);
+    }
+    let death = format!("{point}:{nth}");
+    let [mut at_sender, mut at_receiver] = stops(scene).map(|stop| stop.map(str::to_owned));
+    let dying = match side {
+        Victim::Sender => &mut at_sender,
+        Victim::Receiver => &mut at_receiver,
+    };
+    *dying = Some(match dying.take() {
+        Some(stop) => format!("{stop},{death}"),
+        None => death,
+    });
+    let mut pair = crossing.start([at_sender.as_deref(), at_receiver.as_deref()]);
+    play(&crossing, &mut pair, scene);
+    let (sender, receiver) = crossing.end(pair);
+    if scene == Scene::Frozen {
+        own(&crossing.destination.join("tree"), 0);
+        crossing.through[1].clear();
+    }
+    let dead = match side {
+        _ if scene == Scene::Unmet => Some(Signal::KILL.as_raw()),
+        Victim::Sender => sender.signal(),
+        Victim::Receiver => receiver.signal(),
+    };
+    let orphaned = dead.is_some() && ORPHANING.contains(&point);
+    crossing.orphans = usize::from(orphaned);
+    if scene == Scene::Obstructed {
+        let in_the_way = crossing.destination.join("tree").join(SMALL);
+        // Empty, or the file that was to be there.
+        let _ = fs::remove_dir(in_the_way);
+    }
+    crossing.complete();
+    crossing.report(1);
+    match dead {
+        Some(signal) => assert_eq!(signal, Signal::KILL.as_raw()),
+        None if nth == 1 => panic!(
+            "{word} never came by {point}: {}{}",
+            sender.told(),
+            receiver.told()
+        ),
+        None => {}
+    }
+    dead.is_some()
+}
+
+/// The first time that a side comes by each point; with PACKHORSE_TIMES more of them.
+fn each_point_of(side: Victim) {
+    let times = asked("PACKHORSE_TIMES", 1);
+    for point in points_of(side) {
+        for nth in 1..=times {
+            // Before both have met, each message goes once.
+            if !die_at(side, &point, nth) || Scene::of(side, &point) == Scene::Unmet {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sender_that_dies_at_each_point() {
+    each_point_of(Victim::Sender);
+}
+
+#[test]
+fn a_receiver_that_dies_at_each_point() {
+    each_point_of(Victim::Receiver);
+}
