@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packhorse_proto::extent::{ContentTree, Hash};
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, Hash};
 use packhorse_proto::message::{MAX_HELD, SourceId};
 use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
@@ -190,6 +190,10 @@ impl Keeper {
     ) -> Found {
         let name = path.name();
         if let Some(hash) = self.find_whole(path, parent, version) {
+            if version.size > EXTENT_SIZE {
+                // Where that cannot be done, it stays: no reason to send the file again.
+                let _ = parent.discard_remains(name);
+            }
             return Found::Whole(hash);
         }
         match parent.resume_file(name, version, parent.boot_id()) {
