@@ -4,12 +4,14 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, Hash};
-use packhorse_proto::message::{MAX_HELD, SourceId};
+use packhorse_proto::message::{Assurance, MAX_HELD, SourceId};
 use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
 use packhorse_proto::remains::{BootId, Version};
+use packhorse_proto::window::Content;
 use packhorse_tree::{Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary};
 
+use super::syncer::see_to_one;
 use crate::verify::hash_file;
 
 /// Bytes of records, and of the content that they are about, from which on they are written: what a process that is killed
@@ -186,7 +188,7 @@ impl Keeper {
         path: &RelativePath,
         parent: &Arc<Directory>,
         version: Version,
-        existing: Existing,
+        (existing, assurance): (Existing, Assurance),
     ) -> Found {
         let name = path.name();
         if let Some(hash) = self.find_whole(path, parent, version) {
@@ -202,11 +204,21 @@ impl Keeper {
                 _ => Found::Nothing,
             },
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
-                // It was killed before it gave it its name.
-                Ok(Some(hash)) => match temporary.commit(name, version.metadata, existing) {
-                    Ok(Placed::Stored) => Found::Whole(hash),
-                    _ => Found::Nothing,
-                },
+                // It was killed before it gave it its name, or before it was seen to.
+                Ok(Some(hash)) => {
+                    let content = Content {
+                        size: version.size,
+                        hash,
+                    };
+                    if !see_to_one(&temporary, content, assurance).unwrap_or(false) {
+                        temporary.discard();
+                        return Found::Nothing;
+                    }
+                    match temporary.commit(name, version.metadata, existing) {
+                        Ok(Placed::Stored) => Found::Whole(hash),
+                        _ => Found::Nothing,
+                    }
+                }
                 Ok(None) => {
                     let tree = first_subtrees(tree, version.size);
                     Found::Part(Box::new((temporary, tree)))

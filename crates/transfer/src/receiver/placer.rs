@@ -256,9 +256,8 @@ impl Placer {
         let inbox = &self.inbox;
         let found = if inbox.has_room_for_remains() {
             let directory = parent.directory();
-            let found = inbox
-                .keeper
-                .find(&entry.path, directory, version, inbox.existing);
+            let how = (inbox.existing, inbox.syncer.assurance());
+            let found = inbox.keeper.find(&entry.path, directory, version, how);
             if let Found::Whole(hash) = found {
                 inbox.keeper.add(&entry.path, version, hash);
             }
