@@ -95,6 +95,20 @@ pub(crate) struct Record {
     pub(crate) inodes: Vec<u64>,
 }
 
+impl Record {
+    /// What was done since there was a storage.
+    pub(crate) fn since_start(mut self) -> Self {
+        let first = |change: &Change| matches!(change, Change::SyncFilesystem);
+        let start = self
+            .changes
+            .iter()
+            .position(first)
+            .expect("it starts durable");
+        self.changes.drain(..=start);
+        self
+    }
+}
+
 /// The storage.
 #[derive(Debug)]
 pub(crate) struct Recorder {
@@ -108,6 +122,7 @@ struct State {
     by_inode: HashMap<u64, Object>,
     /// After so many changes whoever uses it is dead: nothing it does has an effect.
     dies_at: usize,
+    dies_at_sync: bool,
     receipts: bool,
 }
 
@@ -118,6 +133,7 @@ impl Recorder {
             record: Record::default(),
             by_inode: HashMap::new(),
             dies_at: usize::MAX,
+            dies_at_sync: false,
             receipts: true,
         };
         let object = state.object(fs::metadata(root).expect("a destination").ino());
@@ -137,10 +153,16 @@ impl Recorder {
         state.receipts = false;
     }
 
+    /// Whoever uses it from now on dies when the content of a file is to be synced.
+    pub(crate) fn dies_at_sync(&self) {
+        self.lock().dies_at_sync = true;
+    }
+
     /// Somebody else uses it, who lives.
     pub(crate) fn lives_again(&self) {
         let state = &mut *self.lock();
         state.dies_at = usize::MAX;
+        state.dies_at_sync = false;
         state.receipts = true;
     }
 
@@ -164,6 +186,17 @@ impl Recorder {
     fn alive(&self) -> Result<MutexGuard<'_, State>> {
         let state = self.lock();
         if state.record.changes.len() >= state.dies_at {
+            return Err(Errno::IO);
+        }
+        Ok(state)
+    }
+}
+
+impl Recorder {
+    fn alive_to_sync(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.alive()?;
+        if state.dies_at_sync {
+            state.dies_at = 0;
             return Err(Errno::IO);
         }
         Ok(state)
@@ -409,7 +442,7 @@ impl Storage for Recorder {
     }
 
     fn sync_content(&self, file: BorrowedFd<'_>) -> Result<()> {
-        let mut state = self.alive()?;
+        let mut state = self.alive_to_sync()?;
         Disk.sync_content(file)?;
         let object = state.of(file);
         state.add(Change::SyncContent { object });
@@ -424,7 +457,7 @@ impl Storage for Recorder {
     }
 
     fn sync_filesystem(&self, directory: BorrowedFd<'_>) -> Result<()> {
-        let mut state = self.alive()?;
+        let mut state = self.alive_to_sync()?;
         Disk.sync_filesystem(directory.as_fd())?;
         state.add(Change::SyncFilesystem);
         Ok(())
