@@ -8,6 +8,8 @@
 //! - [`durable`] holds the order of a durable session's calls against what it promises.
 //! - [`scene`] makes trees, runs sessions and compares.
 
+#![allow(clippy::print_stdout, reason = "seeds and figures")]
+
 mod corruption;
 mod durable;
 mod power;
