@@ -19,7 +19,7 @@ impl Directory {
     /// Where the kernel does not tell, it is one that never was, so that nothing is taken for written.
     #[must_use]
     pub fn boot_id(&self) -> BootId {
-        let boot = boot_id();
+        let boot = self.storage().boot_id();
         match self.mount() {
             Some((device, mount)) => boot_and_mount(boot, device, mount),
             None => boot,
@@ -43,7 +43,8 @@ impl Directory {
     }
 }
 
-fn boot_id() -> BootId {
+/// Which start of the machine this is; one that never was where the kernel does not tell.
+pub(crate) fn boot_id() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits = text.bytes().filter(u8::is_ascii_hexdigit);
     let mut id = BootId::default();

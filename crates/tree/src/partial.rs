@@ -321,6 +321,22 @@ impl Directory {
         Ok(None)
     }
 
+    /// Removes what another process left of a file that is complete by now: after a power cut, what was there before it got
+    /// its name may be there again.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn discard_remains(&self, name: Name<'_>) -> io::Result<()> {
+        for variant in 0..VARIANTS {
+            let (part, journal) = names(name, variant);
+            if open_locked(self, &journal, false)?.is_some() {
+                place::discard(self, &part);
+                place::discard(self, &journal);
+            }
+        }
+        Ok(())
+    }
+
     fn open_own(&self, name: &[u8], flags: OFlags) -> rustix::io::Result<File> {
         let opened = self
             .storage()

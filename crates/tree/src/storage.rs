@@ -4,6 +4,7 @@ use std::fmt;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use packhorse_proto::remains::BootId;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{
     Advice, AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Timestamps, fadvise,
@@ -11,6 +12,8 @@ use rustix::fs::{
     renameat_with, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, Result};
+
+use crate::boot;
 
 /// Where a tree is stored: each method is one call of the operating system, and does that by default.
 ///
@@ -189,6 +192,14 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// See [`open`](Self::open).
     fn sync_filesystem(&self, directory: BorrowedFd<'_>) -> Result<()> {
         syncfs(directory)
+    }
+
+    /// Which start of the machine this is: what was written since it and not synced is there for every process until the
+    /// next.
+    ///
+    /// Where the kernel does not tell, it is one that never was, so that nothing is taken for written.
+    fn boot_id(&self) -> BootId {
+        boot::boot_id()
     }
 }
 

@@ -267,6 +267,10 @@ pub enum Room {
 
 /// Whether a filesystem takes as much room for content as the content has bytes: one that compresses may have room for a
 /// file that is larger than what is free. The numbers are those of statfs(2).
+#[allow(
+    clippy::useless_conversion,
+    reason = "the number is a narrower one on other machines"
+)]
 fn stores_as_it_is(filesystem: &StatFs) -> bool {
     const EXT4: FsWord = 0xef53;
     const XFS: FsWord = 0x5846_5342;

@@ -414,18 +414,17 @@ impl IncomingFile {
                     return Err(Trouble::Violation(Violation::Unexpected(rule)));
                 };
                 if !inbox.syncer.sees_to_content() {
-                    return self.place(temporary, content, inbox, false);
+                    return self.place(temporary, content, inbox);
                 }
                 inbox.syncer.add(Complete {
                     file: Arc::clone(self),
                     temporary,
                     content,
-                    held: false,
                 });
             }
             Stored::Nothing if size == 0 => {
                 let placed = self.store_empty()?;
-                self.settle(placed, content, inbox, false);
+                self.settle(placed, content, inbox);
             }
             Stored::Nothing => {
                 let rule = "extents without content";
@@ -436,36 +435,20 @@ impl IncomingFile {
         Ok(())
     }
 
-    /// Places a file of which an earlier session left all, but for its name.
-    pub(crate) fn complete(self: Arc<Self>, temporary: Temporary, content: Content, inbox: &Inbox) {
-        self.lock().close();
-        if inbox.syncer.sees_to_content() {
-            inbox.syncer.add(Complete {
-                file: self,
-                temporary,
-                content,
-                held: true,
-            });
-        } else if let Err(trouble) = self.place(temporary, content, inbox, true) {
-            self.fail(trouble, inbox);
-        }
-    }
-
-    /// Gives what is complete its name; `held`: it was there from an earlier session.
+    /// Gives what is complete its name.
     pub(crate) fn place(
         &self,
         temporary: Temporary,
         content: Content,
         inbox: &Inbox,
-        held: bool,
     ) -> Result<(), Trouble> {
         let placed = temporary.commit(self.path.name(), self.metadata, self.existing);
         let placed = placed.map_err(|error| trouble::of_place(&self.path, &error))?;
-        self.settle(placed, content, inbox, held);
+        self.settle(placed, content, inbox);
         Ok(())
     }
 
-    fn settle(&self, placed: Placed, content: Content, inbox: &Inbox, held: bool) {
+    fn settle(&self, placed: Placed, content: Content, inbox: &Inbox) {
         inbox.remove(self.number);
         if placed == Placed::Stored {
             inbox
@@ -473,7 +456,6 @@ impl IncomingFile {
                 .add(&self.path, self.version(content.size), content.hash);
         }
         inbox.report(match placed {
-            Placed::Stored if held => Report::Held(self.number, content),
             Placed::Stored => Report::Stored(self.number, Some(content)),
             Placed::Kept => Report::Kept(self.number),
         });

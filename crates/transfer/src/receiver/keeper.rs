@@ -3,13 +3,15 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packhorse_proto::extent::{ContentTree, Hash};
-use packhorse_proto::message::{MAX_HELD, SourceId};
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, Hash};
+use packhorse_proto::message::{Assurance, MAX_HELD, SourceId};
 use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
 use packhorse_proto::remains::{BootId, Version};
-use packhorse_tree::{Directory, Remains, Roll, Rolls, SourceFile, Temporary};
+use packhorse_proto::window::Content;
+use packhorse_tree::{Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary};
 
+use super::syncer::see_to_one;
 use crate::verify::hash_file;
 
 /// Bytes of records, and of the content that they are about, from which on they are written: what a process that is killed
@@ -53,8 +55,6 @@ struct State {
 pub(crate) enum Found {
     /// All of it, under its name.
     Whole(Hash),
-    /// All of it, but for its name.
-    Complete(Temporary, Hash),
     /// A partial file, and which of its extents it holds.
     Part(Box<(Temporary, ContentTree)>),
     Nothing,
@@ -209,13 +209,20 @@ impl Keeper {
         path: &RelativePath,
         parent: &Arc<Directory>,
         version: Version,
-        reread: bool,
+        (existing, assurance): (Existing, Assurance),
     ) -> Found {
         let name = path.name();
-        let nothing = match self.find_whole(path, parent, version, reread) {
-            Found::Nothing => Found::Nothing,
-            Found::Damaged => Found::Damaged,
-            found => return found,
+        let (nothing, existing) = match self.find_whole(path, parent, version, assurance.reread) {
+            Found::Whole(hash) => {
+                if version.size > EXTENT_SIZE {
+                    // Where that cannot be done, it stays: no reason to send the file again.
+                    let _ = parent.discard_remains(name);
+                }
+                return Found::Whole(hash);
+            }
+            // What a power cut has damaged is nothing to be kept.
+            Found::Damaged => (Found::Damaged, Existing::Replace),
+            _ => (Found::Nothing, existing),
         };
         match parent.resume_file(name, version, parent.boot_id(), MAX_HELD) {
             Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
@@ -223,8 +230,21 @@ impl Keeper {
                 _ => nothing,
             },
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
-                // It was killed before it gave it its name.
-                Ok(Some(hash)) => Found::Complete(temporary, hash),
+                // It was killed before it gave it its name, or before it was seen to.
+                Ok(Some(hash)) => {
+                    let content = Content {
+                        size: version.size,
+                        hash,
+                    };
+                    if !see_to_one(&temporary, content, assurance).unwrap_or(false) {
+                        temporary.discard();
+                        return nothing;
+                    }
+                    match temporary.commit(name, version.metadata, existing) {
+                        Ok(Placed::Stored) => Found::Whole(hash),
+                        _ => nothing,
+                    }
+                }
                 Ok(None) => Found::Part(Box::new((temporary, tree))),
                 Err(_) => {
                     temporary.discard();

@@ -238,11 +238,6 @@ impl Placer {
         let path = entry.path.clone();
         let file = IncomingFile::new(of, path, parent, (size, entry.metadata), existing);
         match found {
-            Some((Found::Complete(temporary, hash), size)) => {
-                self.inbox.bytes.fetch_add(size, Ordering::Relaxed);
-                Arc::new(file).complete(temporary, Content { size, hash }, &self.inbox);
-                return None;
-            }
             Some((Found::Part(part), _)) => {
                 let (temporary, tree) = *part;
                 let told = match tree.covered() {
@@ -267,8 +262,8 @@ impl Placer {
         let inbox = &self.inbox;
         let found = if inbox.has_room_for_remains() {
             let directory = parent.directory();
-            let reread = inbox.syncer.assurance().reread;
-            let found = inbox.keeper.find(&entry.path, directory, version, reread);
+            let how = (inbox.existing, inbox.syncer.assurance());
+            let found = inbox.keeper.find(&entry.path, directory, version, how);
             if let Found::Whole(hash) = found {
                 inbox.keeper.add(&entry.path, version, hash);
             }

@@ -26,6 +26,9 @@ const MOST_WAITING: usize = 256;
 /// Up to so many files are synced one by one: beside them, others may write to the same filesystem.
 const FEW: usize = 4;
 
+/// Bytes that are read at a time.
+const BUFFER: usize = 1 << 17;
+
 /// Work for the thread, and what it has to know.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
@@ -54,8 +57,6 @@ pub(crate) struct Complete {
     pub(crate) file: Arc<IncomingFile>,
     pub(crate) temporary: Temporary,
     pub(crate) content: Content,
-    /// An earlier session left it so.
-    pub(crate) held: bool,
 }
 
 /// What the thread has to do next.
@@ -212,7 +213,7 @@ fn run(inbox: &Inbox) {
 /// Makes files durable, reads them where that was asked for, and gives them their names.
 fn see_to(batch: Vec<Complete>, assurance: Assurance, inbox: &Inbox) {
     let synced = sync(&batch);
-    let mut buffer = vec![0; if assurance.reread { 1 << 17 } else { 0 }];
+    let mut buffer = vec![0; if assurance.reread { BUFFER } else { 0 }];
     for complete in batch {
         let outcome = match &synced {
             Ok(()) if assurance.reread => reread(&complete, &mut buffer),
@@ -223,10 +224,9 @@ fn see_to(batch: Vec<Complete>, assurance: Assurance, inbox: &Inbox) {
             file,
             temporary,
             content,
-            held,
         } = complete;
         let named = match outcome {
-            Ok(()) => file.place(temporary, content, inbox, held),
+            Ok(()) => file.place(temporary, content, inbox),
             Err(trouble) => {
                 temporary.discard();
                 Err(trouble)
@@ -256,21 +256,31 @@ fn sync(batch: &[Complete]) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the storage gives back what was written to it.
+/// Makes a file durable and reads it, as far as that was asked for. `false` where the storage does not give back what was
+/// written to it.
+pub(crate) fn see_to_one(
+    temporary: &Temporary,
+    content: Content,
+    assurance: Assurance,
+) -> io::Result<bool> {
+    if assurance != Assurance::default() {
+        temporary.sync()?;
+    }
+    Ok(!assurance.reread || gives_back(temporary, content, &mut vec![0; BUFFER])?)
+}
+
 fn reread(complete: &Complete, buffer: &mut [u8]) -> Result<(), Trouble> {
-    let Complete {
-        file,
-        temporary,
-        content,
-        ..
-    } = complete;
-    let found = temporary
-        .forget_cached()
-        .and_then(|()| hash_of(|buffer, offset| temporary.read_at(buffer, offset), buffer))
-        .map_err(|error| trouble::of_io(&file.path, &error))?;
-    if found == (content.hash, content.size) {
+    let found = gives_back(&complete.temporary, complete.content, buffer);
+    if found.map_err(|error| trouble::of_io(&complete.file.path, &error))? {
         return Ok(());
     }
     let text = "its storage does not give back what was written to it";
     Err(Trouble::Entry(Failure::new(FailureClass::Unverified, text)))
+}
+
+/// Whether the storage gives back what was written to it.
+fn gives_back(temporary: &Temporary, content: Content, buffer: &mut [u8]) -> io::Result<bool> {
+    temporary.forget_cached()?;
+    let found = hash_of(|buffer, offset| temporary.read_at(buffer, offset), buffer)?;
+    Ok(found == (content.hash, content.size))
 }

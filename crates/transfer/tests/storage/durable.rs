@@ -1,0 +1,301 @@
+//! The order of a durable session's calls, held against what it promises.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use packhorse_transfer::{Disk, Storage};
+use packhorse_tree::is_own;
+use rustix::fd::BorrowedFd;
+use rustix::io::{Errno, Result};
+
+use crate::record::{Change, Object, Record, Recorder};
+use crate::scene::{
+    Content, DURABLE, Ended, Way, bytes, differences, make_old, make_source, transfer, tree_of,
+};
+
+/// A storage whose syncs fail, of one kind.
+#[derive(Debug)]
+struct Failing {
+    content: Option<Errno>,
+    /// Which syncfs fails first, and what it says.
+    filesystem: Option<(usize, Errno)>,
+    calls: AtomicUsize,
+    names: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Failing {
+    fn new(content: Option<Errno>, filesystem: Option<(usize, Errno)>) -> Arc<Self> {
+        Arc::new(Self {
+            content,
+            filesystem,
+            calls: AtomicUsize::new(0),
+            names: Mutex::default(),
+        })
+    }
+}
+
+impl Storage for Failing {
+    fn sync_content(&self, _file: BorrowedFd<'_>) -> Result<()> {
+        self.content.map_or(Ok(()), Err)
+    }
+
+    fn sync_filesystem(&self, _directory: BorrowedFd<'_>) -> Result<()> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        match self.filesystem {
+            Some((first, error)) if call >= first => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn name(&self, file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        self.names
+            .lock()
+            .expect("nobody panics")
+            .push(name.to_vec());
+        Disk.name(file, directory, name)
+    }
+}
+
+/// Where each file with content got a final name without its content being durable.
+fn named_too_early(record: &Record) -> Vec<String> {
+    let mut unsynced: Vec<Object> = Vec::new();
+    let mut names: Vec<(Object, Vec<u8>, Object)> = Vec::new();
+    let mut early = Vec::new();
+    for change in &record.changes {
+        let named = match change {
+            Change::Write { object, .. } => {
+                unsynced.push(*object);
+                continue;
+            }
+            Change::SyncContent { object } => {
+                unsynced.retain(|file| file != object);
+                continue;
+            }
+            Change::SyncFilesystem => {
+                unsynced.clear();
+                continue;
+            }
+            Change::Name {
+                directory,
+                name,
+                object,
+            } => (*directory, name.clone(), *object),
+            Change::Rename {
+                directory,
+                from,
+                to,
+            } => {
+                let from = names
+                    .iter()
+                    .rposition(|(place, name, _)| (place, name) == (directory, from));
+                let (_, _, object) = names.remove(from.expect("a name that was given"));
+                (*directory, to.clone(), object)
+            }
+            _ => continue,
+        };
+        let is_final = !is_own(&named.1) && !named.1.ends_with(b".stored");
+        if is_final && unsynced.contains(&named.2) {
+            early.push(String::from_utf8_lossy(&named.1).into_owned());
+        }
+        names.push(named);
+    }
+    early
+}
+
+/// Runs a durable session that ends well, and gives the record of what it did.
+fn recorded(source: &Path, destination: &Path) -> Record {
+    let recorder = Recorder::new(destination, [1; 16]);
+    let noted = Arc::clone(&recorder);
+    let way = Way {
+        receipted: Arc::new(move || noted.note_receipt()),
+        ..Way::on(recorder.clone()).with(DURABLE)
+    };
+    let receipt = transfer(source, destination, &way).whole();
+    assert!(receipt.assurance.durable);
+    recorder.record().since_start()
+}
+
+fn ground() -> tempfile::TempDir {
+    let ground = tempfile::tempdir().expect("a directory");
+    make_source(&ground.path().join("source"));
+    fs::create_dir(ground.path().join("destination")).expect("a directory");
+    ground
+}
+
+#[test]
+fn final_names_come_after_content_and_the_receipt_after_everything() {
+    for replacing in [false, true] {
+        let ground = ground();
+        let destination = ground.path().join("destination");
+        if replacing {
+            make_old(&destination);
+        }
+        let record = recorded(&ground.path().join("source"), &destination);
+        assert_eq!(named_too_early(&record), Vec::<String>::new());
+        let receipt = record
+            .changes
+            .iter()
+            .position(|change| matches!(change, Change::Receipt));
+        let until = &record.changes[..receipt.expect("a receipt")];
+        let last = until
+            .iter()
+            .rposition(|change| matches!(change, Change::SyncFilesystem));
+        let behind = &record.changes[last.expect("a sync")..];
+        for change in behind {
+            let may_be = match change {
+                Change::SyncFilesystem | Change::Receipt => true,
+                // The roll goes.
+                Change::Remove { name, .. } => name.ends_with(b".stored") || name == b".packhorse",
+                _ => false,
+            };
+            assert!(may_be, "after everything was made durable: {change:?}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_was_complete_when_its_receiver_died_is_made_durable_before_it_is_named() {
+    let ground = ground();
+    let (source, destination) = (
+        ground.path().join("source"),
+        ground.path().join("destination"),
+    );
+    let recorder = Recorder::new(&destination, [1; 16]);
+    recorder.dies_at_sync();
+    let _ = transfer(
+        &source,
+        &destination,
+        &Way::on(recorder.clone()).with(DURABLE),
+    );
+    recorder.lives_again();
+    let receipt = transfer(
+        &source,
+        &destination,
+        &Way::on(recorder.clone()).with(DURABLE),
+    )
+    .whole();
+    assert!(receipt.resumed > 0, "nothing was found again");
+    assert_eq!(
+        named_too_early(&recorder.record().since_start()),
+        Vec::<String>::new()
+    );
+}
+
+#[test]
+fn many_small_files_share_their_syncs() {
+    let ground = tempfile::tempdir().expect("a directory");
+    let (source, destination) = (
+        ground.path().join("source"),
+        ground.path().join("destination"),
+    );
+    fs::create_dir_all(source.join("tree")).expect("directories");
+    fs::create_dir(&destination).expect("a directory");
+    for place in 0..2000_u32 {
+        fs::write(
+            source.join(format!("tree/{place:04}")),
+            bytes(300, place.into()),
+        )
+        .expect("a file");
+    }
+    let record = recorded(&source, &destination);
+    assert_eq!(named_too_early(&record), Vec::<String>::new());
+    let count = |is: fn(&Change) -> bool| record.changes.iter().filter(|change| is(change)).count();
+    let single = count(|change| matches!(change, Change::SyncContent { .. }));
+    let whole = count(|change| matches!(change, Change::SyncFilesystem));
+    println!("2000 files: {single} times fdatasync, {whole} times syncfs");
+    // At least every other batch is a full one: 256 files wait at most, and four of them are synced one by one.
+    assert!(
+        single + whole < 200,
+        "{single} times fdatasync, {whole} times syncfs"
+    );
+}
+
+#[track_caller]
+fn nothing_claims_durable(ended: &Ended, wanted: &str) {
+    for receipt in [
+        ended.sent.as_ref().ok(),
+        ended.received.as_ref().ok().and_then(Option::as_ref),
+    ] {
+        assert!(
+            receipt.is_none_or(|receipt| receipt.failed > 0),
+            "{receipt:?}"
+        );
+    }
+    let told = format!("{ended:?}");
+    assert!(told.contains(wanted), "{told}");
+}
+
+#[test]
+fn files_whose_sync_fails_fail_by_name_and_do_not_get_theirs() {
+    let ground = ground();
+    let (source, destination) = (
+        ground.path().join("source"),
+        ground.path().join("destination"),
+    );
+    let storage = Failing::new(Some(Errno::IO), Some((0, Errno::IO)));
+    let ended = transfer(
+        &source,
+        &destination,
+        &Way::on(storage.clone()).with(DURABLE),
+    );
+    nothing_claims_durable(&ended, "Input/output error");
+    let found = tree_of(&destination);
+    let files = found
+        .iter()
+        .filter(|(_, node)| matches!(&node.content, Content::File(bytes) if !bytes.is_empty()));
+    let files: Vec<_> = files.map(|(path, _)| path).collect();
+    let is_own = |path: &PathBuf| path.iter().any(|name| is_own(name.as_encoded_bytes()));
+    assert!(files.iter().all(|path| is_own(path)), "{files:?}");
+    if ended.sent.is_ok() {
+        let failed: Vec<_> = ended.failed.iter().map(|(path, _)| &path[..]).collect();
+        for name in [
+            "tree/large",
+            "tree/one/large",
+            "tree/small/01",
+            "tree/small/29",
+        ] {
+            assert!(failed.contains(&name), "{failed:?}");
+        }
+    }
+}
+
+#[test]
+fn a_sync_that_finds_no_room_ends_the_session() {
+    let ground = ground();
+    let (source, destination) = (
+        ground.path().join("source"),
+        ground.path().join("destination"),
+    );
+    let storage = Failing::new(Some(Errno::NOSPC), Some((0, Errno::NOSPC)));
+    let ended = transfer(&source, &destination, &Way::on(storage).with(DURABLE));
+    assert!(ended.sent.is_err());
+    nothing_claims_durable(&ended, "No space left");
+}
+
+#[test]
+fn no_receipt_claims_durable_where_the_last_sync_fails() {
+    let ground = tempfile::tempdir().expect("a directory");
+    let (source, destination) = (
+        ground.path().join("source"),
+        ground.path().join("destination"),
+    );
+    fs::create_dir_all(source.join("tree")).expect("directories");
+    fs::write(source.join("tree/one"), b"one file, synced by itself").expect("a file");
+    let storage = Failing::new(None, Some((0, Errno::IO)));
+    let ended = transfer(
+        &source,
+        &destination,
+        &Way::on(storage.clone()).with(DURABLE),
+    );
+    assert!(ended.sent.is_err(), "{ended:?}");
+    assert!(ended.received.is_err(), "{ended:?}");
+    assert_eq!(storage.calls.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        differences(&tree_of(&destination), &tree_of(&source)),
+        Vec::<String>::new()
+    );
+    let names = storage.names.lock().expect("nobody panics");
+    assert_eq!(names[..], [b"one".to_vec()]);
+}
