@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use packhorse_transfer::receipt_file::{EntryFields, PathFields, Totals};
-use packhorse_transfer::{CodeReason, Event, Kind, Progress, local_addresses};
+use packhorse_transfer::{CodeReason, Event, Kind, LaneChange, Progress, local_addresses};
 use serde::Serialize;
 
 use crate::json;
@@ -84,6 +84,14 @@ struct Connected<'a> {
 struct Lanes {
     lanes: u16,
     elapsed_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct Lane<'a> {
+    lane: u16,
+    change: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -210,6 +218,20 @@ impl Events {
                     elapsed_seconds: elapsed.as_secs_f64(),
                 },
             ),
+            Event::Lane { lane, change } => {
+                let (change, message) = match change {
+                    LaneChange::Lost { message } => ("lost", Some(&**message)),
+                    LaneChange::Replaced => ("replaced", None),
+                };
+                self.line(
+                    "lane",
+                    Lane {
+                        lane: *lane,
+                        change,
+                        message,
+                    },
+                );
+            }
             Event::Progress(progress) => self.line("progress", progress_fields(progress)),
             Event::Stored {
                 number,

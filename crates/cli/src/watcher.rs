@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use packhorse_transfer::{Entry, Error, Escaped, Event, Observer, Receipt};
+use packhorse_transfer::{Entry, Error, Escaped, Event, LaneChange, Observer, Receipt};
 
 use crate::args::Records;
 use crate::classic;
@@ -171,6 +171,15 @@ impl State {
                     elapsed.as_secs_f64()
                 ),
             ),
+            Event::Lane { lane, change } => match change {
+                LaneChange::Lost { message } => ui.at(
+                    Volume::Verbose,
+                    format_args!("lane {lane} is lost: {message}"),
+                ),
+                LaneChange::Replaced => {
+                    ui.at(Volume::Verbose, format_args!("lane {lane} is in its place"));
+                }
+            },
             Event::Progress(progress) => self.display.update(progress),
             Event::Stored { entry, hash, .. } => show_stored(ui, entry, hash.as_ref()),
             Event::Kept { path, .. } => {

@@ -92,6 +92,8 @@ pub struct TcpInfo {
     pub retransmits: u32,
     /// Segments sent and not acknowledged. Of a listening socket: connections waiting to be accepted.
     pub unacked: u32,
+    /// Probes of the peer's closed window that were sent and not answered.
+    pub probes: u8,
     /// Segments held to be lost.
     pub lost: u32,
     /// Bytes in a segment that is sent.
@@ -353,6 +355,7 @@ fn parse_info(info: View<'_>, (receive_queue, send_queue): (u32, u32)) -> Option
         mss: info.u32(16)?,
         receive_mss: info.u32(20)?,
         unacked: info.u32(24)?,
+        probes: *info.0.get(3)?,
         lost: info.u32(32)?,
         path_mtu: info.u32(60)?,
         rtt: time(info.u32(68)?),

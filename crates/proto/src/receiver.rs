@@ -1,10 +1,12 @@
 //! The receiver's side of a session.
 
+mod lanes;
 mod receiving;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use self::lanes::Lanes;
 use self::receiving::{Manifest, Receiving};
 use crate::control::{Control, Violation};
 use crate::entry::{Entry, EntryNumber, Metadata};
@@ -49,6 +51,7 @@ pub struct Receiver {
     /// Files that are there from an earlier session, and those of which nothing is, that the peer does not know of yet.
     held: Vec<(EntryNumber, Hash)>,
     missing: Vec<EntryNumber>,
+    lanes: Lanes,
     /// Directories whose metadata could not be set.
     flawed: u64,
     /// Bytes that were there from an earlier session.
@@ -138,6 +141,12 @@ pub enum ReceiverEvent {
         /// Its number.
         number: EntryNumber,
     },
+    /// The sender sends nothing more on this lane. Close it, and when all that came on it is dealt with, answer with
+    /// [`Receiver::lane_closed`].
+    LaneLost {
+        /// Its number. It may not have come.
+        lane: u16,
+    },
     /// All entries are listed.
     ManifestEnded,
     /// An entry is done with. In the manifest's order.
@@ -181,6 +190,7 @@ impl Receiver {
             settled: Vec::new(),
             held: Vec::new(),
             missing: Vec::new(),
+            lanes: Lanes::default(),
             flawed: 0,
             resumed: 0,
         }
@@ -290,6 +300,9 @@ impl Receiver {
                 },
             ) => {
                 return self.handle_close(root, unlisted, times);
+            }
+            (State::Receiving(_), Message::LaneLost { lane }) => {
+                self.lanes.handle_lost(lane, &mut self.events)?;
             }
             (State::Receiving(receiving), message) => {
                 receiving.handle_message(message, &self.control.limits, &mut self.events)?;

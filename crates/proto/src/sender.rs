@@ -1,12 +1,14 @@
 //! The sender's side of a session.
 
 mod event;
+mod lanes;
 mod sending;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub use self::event::SenderEvent;
+use self::lanes::Lanes;
 use self::sending::{Sending, Walk};
 use crate::control::{Control, Violation};
 use crate::entry::{Entry, EntryNumber, Kind, Metadata};
@@ -59,6 +61,7 @@ pub struct Sender {
     state: State,
     config: SenderConfig,
     events: VecDeque<SenderEvent>,
+    lanes: Lanes,
 }
 
 /// What a sender waits for.
@@ -130,6 +133,7 @@ impl Sender {
             state: State::AwaitWelcome,
             config,
             events: VecDeque::new(),
+            lanes: Lanes::default(),
         }
     }
 
@@ -214,6 +218,13 @@ impl Sender {
             }
             (State::Sending(_) | State::AwaitReceipt { .. }, Message::Flawed { path, failure }) => {
                 self.events.push_back(SenderEvent::Flawed { path, failure });
+            }
+            // What is settled by then needs no answer, but the answer may be on its way.
+            (
+                State::Sending(_) | State::AwaitReceipt { .. },
+                Message::LaneClosed { lane, taken },
+            ) => {
+                self.lanes.handle_closed(lane, taken, &mut self.events)?;
             }
             (State::Sending(sending), message) => {
                 sending.handle_outcome(message, &mut self.events)?;

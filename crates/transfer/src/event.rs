@@ -91,6 +91,13 @@ pub enum Event {
         /// Since the session was authenticated.
         elapsed: Duration,
     },
+    /// A lane broke, or stood still, or another took its place. What was on its way on it is sent again.
+    Lane {
+        /// The lane's number.
+        lane: u16,
+        /// What happened.
+        change: LaneChange,
+    },
     /// How far the transfer is; sent a few times a second.
     Progress(Progress),
     /// An entry is at its final place, and its content agreed. In the manifest's order.
@@ -131,6 +138,18 @@ pub enum CodeReason {
     Burnt,
     /// The one before was used by a session that is over.
     NextSession,
+}
+
+/// What happened to a lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneChange {
+    /// It is lost.
+    Lost {
+        /// Why.
+        message: String,
+    },
+    /// It is in the place of one that was lost.
+    Replaced,
 }
 
 /// How far a transfer is.

@@ -10,6 +10,7 @@ mod harness;
 mod hostile;
 mod interrupts;
 mod judges;
+mod lanes;
 mod ledger;
 mod messages_on_the_wire;
 mod output;

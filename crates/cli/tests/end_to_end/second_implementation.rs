@@ -120,6 +120,25 @@ fn large_files_to_the_other_make() {
 }
 
 #[test]
+fn lane_that_breaks_at_the_other_make_is_replaced() {
+    let test = "lane_that_breaks_at_the_other_make_is_replaced";
+    let ground = large_ground();
+    let options = ["--lanes", "2", "--lose-lane", "3"];
+    if let Some(ends) = send_with_peer(&ground, test, &options) {
+        assert_whole(&ground, &ends);
+        let closed = &ends.0.events_named("lane_closed")[0];
+        assert!(closed["taken"].as_u64() <= Some(3), "{closed}");
+    }
+    let ground = large_ground();
+    let options = ["--lose-lane", "3", "--lanes", "2"];
+    if let Some(ends) = receive_with_peer(&ground, test, &options) {
+        assert_whole(&ground, &ends);
+        let closed = ends.1.events_named("lane_closed");
+        assert_eq!((closed.len(), &closed[0]["taken"]), (1, &3.into()));
+    }
+}
+
+#[test]
 fn narrow_window_of_the_other_make_is_kept() {
     let ground = odd_ground();
     let test = "narrow_window_of_the_other_make_is_kept";

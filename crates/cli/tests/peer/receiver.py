@@ -35,6 +35,8 @@ class Receiver:
         self.known = threading.Condition()
         self.entries, self.incoming, self.outcomes = [], {}, {}
         self.failure, self.lanes, self.bytes = None, set(), 0
+        # Of each lane: its connection while it is open, and how many values and ends it brought.
+        self.streams, self.taken, self.closed, self.said = {}, {}, set(), set()
 
     def run(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -86,6 +88,8 @@ class Receiver:
                 self.revise(fields)
             elif kind == wire.WITHDRAW:
                 self.withdraw(fields[0])
+            elif kind == wire.LANE_LOST:
+                self.lane_lost(fields[0])
             elif kind == wire.CLOSE:
                 return self.finish(fields)
             elif kind != wire.PROGRESS:
@@ -155,29 +159,65 @@ class Receiver:
             session, number = first[8:24], struct.unpack(">H", first[24:26])[0]
             if first[:5] != b"PACKL" or first[6] != 1 or session != self.session:
                 raise wire.Broken(f"a lane that begins with {first.hex()}")
-            if number >= self.options.lanes or number in self.lanes:
-                raise wire.Broken(f"lane {number}")
-            self.lanes.add(number)
-            self.take_records(stream)
+            with self.known:
+                if number in self.lanes:
+                    raise wire.Broken(f"lane {number}, once more")
+                if len(self.streams) >= self.options.lanes:
+                    raise wire.Broken(f"lane {number}, one too many")
+                self.lanes.add(number)
+                self.streams[number], self.taken[number] = stream, 0
+            try:
+                ended = self.take_records(stream, number)
+            except OSError:
+                ended = False
+            with self.known:
+                del self.streams[number]
+            stream.close()
+            if not ended or number in self.closed:
+                self.say_closed(number)
         except Exception as error:  # the control connection's thread has to hear of it
             self.failure = error
             self.control.stream.shutdown(socket.SHUT_RD)
 
-    def take_records(self, stream):
+    def lane_lost(self, number):
+        with self.known:
+            if number in self.closed:
+                raise wire.Broken(f"lane {number} is lost twice")
+            self.closed.add(number)
+            stream = self.streams.get(number)
+            if stream is None:
+                self.lanes.add(number)
+        if stream is None:
+            self.say_closed(number)
+        else:
+            stream.shutdown(socket.SHUT_RDWR)
+
+    def say_closed(self, number):
+        with self.known:
+            taken, said = self.taken.get(number, 0), number in self.said
+            self.said.add(number)
+        if not said:
+            wire.tell("lane_closed", lane=number, taken=taken)
+            self.control.say(wire.LANE_CLOSED, {0: number, 1: taken})
+
+    def take_records(self, stream, lane):
+        """Whether the lane came to its end."""
         # The extent that is open on this lane: of what attempt, where it starts, what came of it.
         extent = None
         while True:
             head = wire.receive_exactly(stream, 8)
-            if len(head) < 8:
-                raise wire.Broken("a lane ended without its end")
+            if len(head) < 8 or self.taken[lane] == self.options.lose_lane and lane == 0:
+                return False
             length, kind, zero, zeros = struct.unpack(">IBBH", head)
             if zero or zeros or length > wire.MOST_BODY:
                 raise wire.Broken(f"record header {head.hex()}")
             if kind == 2:
                 if length or stream.recv(1):
                     raise wire.Broken("something behind the end of a lane")
-                return stream.close()
+                return True
             body, at = wire.receive_exactly(stream, length), 0
+            if len(body) < length:
+                return False
             while at < length:
                 kind, attempt, zeros, size, number, offset = struct.unpack_from(">BBHIQQ", body, at)
                 data = body[at + 24 : at + 24 + size]
@@ -185,6 +225,7 @@ class Receiver:
                     raise wire.Broken("an item that is cut off")
                 at += 24 + size
                 extent = self.take_item(extent, kind, (number, attempt), offset, data)
+                self.taken[lane] += kind != wire.CONTENT
 
     def take_item(self, extent, kind, of, offset, data):
         incoming = self.wait_for(*of)
@@ -274,6 +315,7 @@ def arguments():
     parser.add_argument("--extras", action="store_true", help="fields and messages of a later version")
     parser.add_argument("--window", type=int, default=4096, help="entries that may be held")
     parser.add_argument("--lanes", type=int, default=16)
+    parser.add_argument("--lose-lane", type=int, metavar="VALUES", help="closes the first lane behind so many")
     parser.add_argument("--refuse", type=int, metavar="REASON")
     parser.add_argument("--name", default="second make")
     parser.add_argument("--major", type=int, default=1)

@@ -3,6 +3,7 @@
 import argparse
 import queue
 import random
+import struct
 import threading
 
 import blake3
@@ -74,6 +75,7 @@ class Lane(threading.Thread):
     def __init__(self, sender, number):
         super().__init__(daemon=True)
         self.sender, self.work, self.ended, self.error = sender, queue.Queue(), False, None
+        self.number, self.sent, self.answer = number, [], queue.Queue()
         self.stream = wire.connect(sender.options.address)
         self.segment = sender.options.segment
         start = wire.lane_start(sender.session, number)
@@ -101,7 +103,12 @@ class Lane(threading.Thread):
     def send_work(self):
         while (extent := self.take_work()) is not None:
             try:
-                self.write(self.sender.records_of(*extent))
+                records = self.sender.records_of(*extent)
+                if self.number == 0 and len(self.sent) == self.sender.options.lose_lane:
+                    self.lose(extent, records)
+                else:
+                    self.write(records)
+                    self.sent.append(extent)
             finally:
                 self.work.task_done()
         self.write(wire.LANE_END)
@@ -111,6 +118,22 @@ class Lane(threading.Thread):
             self.stream.settimeout(5)
             if self.stream.recv(1):
                 raise wire.Broken("bytes from a receiver on a lane")
+
+    def lose(self, extent, records):
+        """Breaks off in the middle of an extent, and goes on with what did not arrive on another lane."""
+        self.write(records[: len(records) // 2])
+        self.stream.setsockopt(wire.socket.SOL_SOCKET, wire.socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.stream.close()
+        self.sender.control.say(wire.LANE_LOST, {0: self.number})
+        taken = self.answer.get(timeout=60)
+        if taken > len(self.sent):
+            raise wire.Broken(f"{taken} extents taken of {len(self.sent)}")
+        wire.tell("lane_closed", lane=self.number, taken=taken, sent=len(self.sent))
+        self.number = len(self.sender.lanes)
+        self.stream = wire.connect(self.sender.options.address)
+        self.write(wire.lane_start(self.sender.session, self.number))
+        for lost in self.sent[taken:] + [extent]:
+            self.write(self.sender.records_of(*lost))
 
     def write(self, data):
         wire.send(self.stream, self.held + data, self.segment)
@@ -217,6 +240,8 @@ class Sender:
                     self.window.settle(fields[0], FAILED)
                 elif kind == wire.FLAWED:
                     wire.tell("flawed", path=repr(fields[0]), code=fields[1], text=fields[2])
+                elif kind == wire.LANE_CLOSED:
+                    self.lanes[fields[0]].answer.put(fields[1])
                 elif kind == wire.RECEIPT:
                     self.receipt.put(fields)
                     return
@@ -332,6 +357,7 @@ def arguments():
     parser.add_argument("--extras", action="store_true", help="fields and messages of a later version")
     parser.add_argument("--content-first", action="store_true", help="content may go before its entry")
     parser.add_argument("--await-lanes", action="store_true", help="wait until lanes are closed, too")
+    parser.add_argument("--lose-lane", type=int, metavar="EXTENTS", help="the first lane breaks behind so many")
     parser.add_argument("--into", help="a directory beneath the destination")
     parser.add_argument("--name", default="second make")
     parser.add_argument("--major", type=int, default=1)

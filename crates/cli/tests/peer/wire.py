@@ -15,6 +15,7 @@ CONTROL, LANE, ACCEPTED, REFUSED = b"C", b"L", b"A", b"R"
 
 (HELLO, WELCOME, CONFIRM, OFFER, ACCEPT, ENTRIES, ENTRIES_END, REVISE, WITHDRAW, SETTLED, KEPT, FAILED,
  PROGRESS, CLOSE, RECEIPT, BYE, ABORT, FLAWED) = range(1, 19)
+LANE_LOST, LANE_CLOSED = 22, 23
 
 DIRECTORY, FILE, SYMLINK = 1, 2, 3
 CONTENT, VALUE, END = 1, 2, 3
@@ -127,7 +128,7 @@ class Control:
                 raise Broken("the control connection ended in a message")
             if kind >= 128:
                 continue
-            if not 1 <= kind <= FLAWED:
+            if not 1 <= kind <= FLAWED and kind not in (LANE_LOST, LANE_CLOSED):
                 raise Broken(f"a message of type {kind}")
             fields = {key: value for key, value in cbor.decode(body).items() if key < 64}
             if kind == ABORT:

@@ -1,13 +1,15 @@
 //! How the bodies of messages are read: each value is held against its bounds where it is read.
 
+mod remains;
+
+use self::remains::{decode_held, decode_partial, decode_runs};
 use super::{
-    AbortCode, Assurance, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_HELD,
-    MAX_ITEMS, MAX_SUITES, Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
+    AbortCode, Assurance, Counters, FIRST_OPTIONAL_TYPE, Failure, FailureClass, MAX_ITEMS,
+    MAX_SUITES, Message, MessageError, TIMES_PROCESSOR, Text, Times, Totals, WindowSize,
 };
 use crate::cbor::{CborError, Reader};
 use crate::entry::{Entry, Kind, LinkTarget, MAX_FILE_SIZE, Metadata, Mode, Timestamp};
 use crate::escape::Escaped;
-use crate::extent::Subtree;
 use crate::path::{MAX_PATH, PathError, RelativePath};
 
 type Result<T> = std::result::Result<T, MessageError>;
@@ -54,6 +56,8 @@ pub(super) fn decode(kind: u8, bytes: &[u8]) -> Result<Option<Message>> {
         21 => Message::Missing {
             runs: decode_runs(r).map_err(damaged)?,
         },
+        22 => decode_lane_lost(r).map_err(damaged)?,
+        23 => decode_lane_closed(r).map_err(damaged)?,
         FIRST_OPTIONAL_TYPE.. => return Ok(None),
         _ => return Err(MessageError::UnknownType(kind)),
     };
@@ -400,86 +404,38 @@ fn decode_flawed(r: &mut Reader<'_>) -> Result<Message> {
     })
 }
 
-/// Runs of numbers: ascending and apart.
-fn decode_runs(r: &mut Reader<'_>) -> Cbor<Vec<(u64, u64)>> {
-    let mut runs = None;
-    r.map(|r, key| {
-        if key != 0 {
-            return Ok(false);
-        }
-        let numbers = r.array()?;
-        if !numbers.is_multiple_of(2) || numbers == 0 || numbers > 2 * MAX_ITEMS as u64 {
-            return Err(CborError::OutOfBounds(key));
-        }
-        let (mut list, mut least) = (Vec::new(), 0);
-        for _ in 0..numbers / 2 {
-            let (first, count) = (r.uint()?, r.uint()?);
-            let end = first
-                .checked_add(count)
-                .filter(|_| first >= least && count > 0);
-            least = end.ok_or(CborError::OutOfBounds(key))?;
-            list.push((first, count));
-        }
-        runs = Some(list);
-        Ok(true)
-    })?;
-    need(runs, 0)
+fn decode_lane(r: &mut Reader<'_>, key: u64) -> Cbor<u16> {
+    let value = r.uint_up_to(key, u16::MAX.into())?;
+    u16::try_from(value).map_err(|_| CborError::OutOfBounds(key))
 }
 
-fn decode_held(r: &mut Reader<'_>) -> Cbor<Message> {
-    let mut files = None;
+fn decode_lane_lost(r: &mut Reader<'_>) -> Cbor<Message> {
+    let mut lane = None;
     r.map(|r, key| {
-        if key != 0 {
-            return Ok(false);
+        if key == 0 {
+            lane = Some(decode_lane(r, key)?);
         }
-        let count = decode_count(r, key, 2)?;
-        let mut list = Vec::new();
-        for _ in 0..count {
-            list.push((r.uint()?, r.exactly(key)?));
-        }
-        files = Some(list);
-        Ok(true)
+        Ok(key == 0)
     })?;
-    Ok(Message::Held {
-        files: need(files, 0)?,
+    Ok(Message::LaneLost {
+        lane: need(lane, 0)?,
     })
 }
 
-fn decode_partial(r: &mut Reader<'_>) -> Cbor<Message> {
-    let (mut number, mut subtrees) = (None, None);
+fn decode_lane_closed(r: &mut Reader<'_>) -> Cbor<Message> {
+    let (mut lane, mut taken) = (None, None);
     r.map(|r, key| {
         match key {
-            0 => number = Some(r.uint()?),
-            1 => {
-                let count = decode_count(r, key, 3)?;
-                let mut list = Vec::new();
-                for _ in 0..count {
-                    list.push(Subtree {
-                        offset: r.uint_up_to(key, MAX_FILE_SIZE)?,
-                        length: r.uint_up_to(key, MAX_FILE_SIZE)?,
-                        value: r.exactly(key)?,
-                    });
-                }
-                subtrees = Some(list);
-            }
+            0 => lane = Some(decode_lane(r, key)?),
+            1 => taken = Some(r.uint()?),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    Ok(Message::Partial {
-        number: need(number, 0)?,
-        subtrees: need(subtrees, 1)?,
+    Ok(Message::LaneClosed {
+        lane: need(lane, 0)?,
+        taken: need(taken, 1)?,
     })
-}
-
-/// How many things a flat list holds that take `width` places each: 1 to [`MAX_HELD`].
-fn decode_count(r: &mut Reader<'_>, key: u64, width: u64) -> Cbor<u64> {
-    let places = r.array()?;
-    let count = places / width;
-    if !places.is_multiple_of(width) || count == 0 || count > MAX_HELD as u64 {
-        return Err(CborError::OutOfBounds(key));
-    }
-    Ok(count)
 }
 
 fn decode_progress(r: &mut Reader<'_>) -> Cbor<Message> {

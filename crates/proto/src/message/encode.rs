@@ -79,6 +79,12 @@ pub(super) fn encode(message: &Message, out: &mut Vec<u8>) {
             w.map(3).uint(0).bytes(path.as_bytes());
             encode_failure_fields(w, failure);
         }
+        Message::LaneLost { lane } => {
+            w.map(1).uint(0).uint(u64::from(*lane));
+        }
+        Message::LaneClosed { lane, taken } => {
+            w.map(2).uint(0).uint(u64::from(*lane)).uint(1).uint(*taken);
+        }
         Message::Settled { runs } | Message::Missing { runs } => {
             w.map(1).uint(0).array(2 * runs.len() as u64);
             for (first, count) in runs {

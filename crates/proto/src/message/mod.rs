@@ -106,6 +106,10 @@ pub enum Message {
     },
     /// R: of these files nothing is there.
     Missing { runs: Vec<(EntryNumber, u64)> },
+    /// S: this lane broke, or stands still: it sends nothing more on it.
+    LaneLost { lane: u16 },
+    /// R: this lane is closed without its end, and so many values and ends came on it.
+    LaneClosed { lane: u16, taken: u64 },
     /// R: a directory is there, with all that came into it, but its metadata could not be set.
     Flawed {
         path: RelativePath,
@@ -452,6 +456,8 @@ impl Message {
             Self::Held { .. } => 19,
             Self::Partial { .. } => 20,
             Self::Missing { .. } => 21,
+            Self::LaneLost { .. } => 22,
+            Self::LaneClosed { .. } => 23,
         }
     }
 

@@ -256,8 +256,15 @@ fn ending() -> impl Strategy<Value = Message> {
     ]
 }
 
+fn lane() -> impl Strategy<Value = Message> {
+    prop_oneof![
+        any::<u16>().prop_map(|lane| Message::LaneLost { lane }),
+        (any::<u16>(), number()).prop_map(|(lane, taken)| Message::LaneClosed { lane, taken }),
+    ]
+}
+
 fn message() -> impl Strategy<Value = Message> {
-    prop_oneof![greeting(), manifest(), ending()]
+    prop_oneof![greeting(), manifest(), ending(), lane()]
 }
 
 /// Its type and its body, written behind bytes that were there before.

@@ -58,6 +58,14 @@ pub enum SenderEvent {
         /// How many.
         count: u64,
     },
+    /// The receiver has closed this lane without its end, and takes no more of it. It took so many values and ends:
+    /// what follows them on that lane it has not. Answer with [`Sender::lane_carried`].
+    LaneClosed {
+        /// The lane.
+        lane: u16,
+        /// Values and ends that it took, in the order in which they were sent.
+        taken: u64,
+    },
     /// An entry has an outcome before its content was sent: there is no use in sending it.
     Unwanted(EntryNumber),
     /// An entry is done with. In the manifest's order.

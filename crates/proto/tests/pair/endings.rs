@@ -193,7 +193,7 @@ fn an_abort_reaches_the_other_side_at_any_time() {
 
 fn silent_from_now_on(pair: &mut Pair, dice: &mut Dice) {
     for _ in 0..100 {
-        pair.sender.act(dice, &mut [Lane::new()]);
+        pair.sender.act(dice, &mut [Lane::default()]);
         pair.receiver.act(dice);
         pair.pass_time(std::time::Duration::from_secs(9)).unwrap();
         assert_eq!(

@@ -95,7 +95,7 @@ fn feed_sender(bytes: &[u8], coded: bool, dice: &mut Dice) {
             .is_err();
         side.drain(Default::default());
         for _ in 0..3 {
-            side.act(dice, &mut [Lane::new()]);
+            side.act(dice, &mut [Lane::default()]);
         }
         side.machine.take();
         if refused {

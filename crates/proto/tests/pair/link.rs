@@ -50,4 +50,9 @@ impl Carried {
 }
 
 /// A lane: faster or slower than the control connection and other lanes, by chance.
-pub(crate) type Lane = VecDeque<Carried>;
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lane {
+    /// Its number; another takes its place with another number.
+    pub(crate) number: u16,
+    pub(crate) carried: VecDeque<Carried>,
+}

@@ -8,6 +8,7 @@
 //! | `endings` | abort and close |
 //! | `receiver_refuses`, `sender_refuses` | each rule, broken by hand |
 //! | `hostile` | bytes of an attacker |
+//! | `lost_lanes` | lanes that are lost, and what is said of them |
 //! | `lanes` | content through records, extents and trees |
 //! | `specification` | the examples of docs/protocol.md |
 //!
@@ -25,6 +26,7 @@ mod tree;
 mod endings;
 mod hostile;
 mod lanes;
+mod lost_lanes;
 mod races;
 mod receiver_refuses;
 mod sender_refuses;

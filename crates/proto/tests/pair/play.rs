@@ -25,6 +25,7 @@ pub(crate) struct Pair {
     to_receiver: Link,
     to_sender: Link,
     lanes: Vec<Lane>,
+    next_lane: u16,
     /// Bytes that a link carries at once, at most.
     grain: usize,
 }
@@ -67,13 +68,16 @@ impl Pair {
             source: None,
             wanted: Assurance::default(),
         };
+        let mut sender = SendingSide::new(config, setup.tree, setup.unlisted);
+        (0..setup.lanes).for_each(|lane| sender.machine.lane_opened(u16::try_from(lane).unwrap()));
         Self {
             now: Duration::ZERO,
-            sender: SendingSide::new(config, setup.tree, setup.unlisted),
+            sender,
             receiver: ReceivingSide::new(setup.limits, setup.authentication, setup.resumes),
             to_receiver: Link::default(),
             to_sender: Link::default(),
-            lanes: vec![Lane::new(); setup.lanes],
+            next_lane: u16::try_from(setup.lanes).unwrap(),
+            lanes: numbered(setup.lanes),
             grain: setup.grain,
         }
     }
@@ -85,6 +89,7 @@ impl Pair {
             2 | 3 => self.receiver.act(dice),
             4 | 5 => self.carry_to_receiver(dice)?,
             6 | 7 => self.carry_to_sender(dice)?,
+            8 if dice.percent(3) && self.next_lane < 50 => self.lose_lane(dice),
             8 => {
                 let lane = dice.within(0..self.lanes.len());
                 self.receiver.handle_lane(&mut self.lanes[lane]);
@@ -93,6 +98,29 @@ impl Pair {
         }
         self.drain();
         Ok(())
+    }
+
+    /// What is on its way on a lane is gone, and another is opened in its place.
+    fn lose_lane(&mut self, dice: &mut Dice) {
+        let slot = dice.within(0..self.lanes.len());
+        let number = self.next_lane;
+        let lost = std::mem::replace(
+            &mut self.lanes[slot],
+            Lane {
+                number,
+                ..Lane::default()
+            },
+        );
+        self.next_lane += 1;
+        self.sender.machine.lane_opened(number);
+        if dice.percent(70) {
+            self.sender.lose_lane(lost.number);
+        }
+        if dice.percent(70) {
+            self.receiver.lose_lane(lost.number);
+        } else {
+            self.sender.lose_lane(lost.number);
+        }
     }
 
     pub(crate) fn carry_to_receiver(&mut self, dice: &mut Dice) -> Result<(), Violation> {
@@ -174,4 +202,12 @@ impl Pair {
         }
         assert!(self.sender.machine.can_offer());
     }
+}
+
+fn numbered(lanes: usize) -> Vec<Lane> {
+    let lanes = (0..lanes).map(|number| Lane {
+        number: u16::try_from(number).unwrap(),
+        ..Lane::default()
+    });
+    lanes.collect()
 }

@@ -46,6 +46,9 @@ pub(crate) struct ReceivingSide {
     pub(crate) resumed: u64,
     listed: u64,
     unsettled: BTreeMap<EntryNumber, Unsettled>,
+    /// How many files each lane brought, and lanes of which the sender is to be told.
+    taken: BTreeMap<u16, u64>,
+    lost: Vec<u16>,
     pub(crate) flawed: Vec<RelativePath>,
     pub(crate) finished: Vec<Finished>,
     pub(crate) manifest_ended: bool,
@@ -65,6 +68,8 @@ impl ReceivingSide {
             resumed: 0,
             listed: 0,
             unsettled: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            lost: Vec::new(),
             flawed: Vec::new(),
             finished: Vec::new(),
             manifest_ended: false,
@@ -121,6 +126,7 @@ impl ReceivingSide {
                 unsettled.entry.metadata = metadata;
                 unsettled.arrived = None;
             }
+            ReceiverEvent::LaneLost { lane } => self.lost.push(lane),
             ReceiverEvent::Withdrawn { number } => {
                 self.unsettled.remove(&number).unwrap();
             }
@@ -172,8 +178,17 @@ impl ReceivingSide {
         }
     }
 
+    /// This lane ended without its end.
+    pub(crate) fn lose_lane(&mut self, lane: u16) {
+        self.lost.push(lane);
+    }
+
     /// One step of storage.
     pub(crate) fn act(&mut self, dice: &mut Dice) {
+        if let Some(lane) = self.lost.pop_if(|_| dice.percent(20)) {
+            let taken = self.taken.get(&lane).copied().unwrap_or(0);
+            self.machine.lane_closed(lane, taken);
+        }
         match self.due.filter(|_| dice.percent(10)) {
             Some(Due::Accept) => self.machine.accept(SESSION, self.resumes),
             Some(Due::Receipt) => {
@@ -222,7 +237,7 @@ impl ReceivingSide {
 
     /// Takes the next item of a lane, unless it has to wait for the control connection.
     pub(crate) fn handle_lane(&mut self, lane: &mut Lane) {
-        let Some(&carried) = lane.front() else {
+        let Some(&carried) = lane.carried.front() else {
             return;
         };
         let of = carried.of();
@@ -237,7 +252,9 @@ impl ReceivingSide {
                 unsettled.arrived = Some(content);
             }
         }
-        lane.pop_front();
+        let last = matches!(carried, Carried::Last(..));
+        *self.taken.entry(lane.number).or_default() += u64::from(last);
+        lane.carried.pop_front();
     }
 
     pub(crate) fn is_done(&self) -> bool {

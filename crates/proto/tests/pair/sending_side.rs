@@ -1,6 +1,6 @@
 //! What drives a [`Sender`] in these tests: a walk and a reader of files, by chance.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use packhorse_proto::entry::{Entry, EntryNumber, Kind};
@@ -49,6 +49,13 @@ pub(crate) struct SendingSide {
     unlisted: u64,
     tree: VecDeque<Entry>,
     unsent: BTreeMap<EntryNumber, Unsent>,
+    /// What each lane carried to its end, and lanes of which the receiver has not said what it took.
+    sent: BTreeMap<u16, Vec<(EntryNumber, Unsent)>>,
+    lost: BTreeSet<u16>,
+    answered: BTreeSet<u16>,
+    unwanted: BTreeSet<EntryNumber>,
+    /// How many files were sent once more.
+    pub(crate) again: u64,
     /// Files of which the receiver has not said what it has; `None` where it says nothing of any.
     waiting: Option<BTreeMap<EntryNumber, Entry>>,
     /// Bytes that it said it has.
@@ -69,6 +76,11 @@ impl SendingSide {
             unlisted,
             tree: tree.into(),
             unsent: BTreeMap::new(),
+            sent: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            answered: BTreeSet::new(),
+            unwanted: BTreeSet::new(),
+            again: 0,
             waiting: None,
             resumed: 0,
             finished: Vec::new(),
@@ -116,10 +128,12 @@ impl SendingSide {
                 }
                 SenderEvent::Unwanted(number) => {
                     self.unsent.remove(&number);
+                    self.unwanted.insert(number);
                     if let Some(waiting) = &mut self.waiting {
                         waiting.remove(&number);
                     }
                 }
+                SenderEvent::LaneClosed { lane, taken } => self.send_again(lane, taken),
                 SenderEvent::Finished(finished) => self.finished.push(finished),
                 SenderEvent::Flawed { path, .. } => self.flawed.push(path),
                 SenderEvent::PeerProgress(counters) => self.peer_progress.push(counters),
@@ -133,6 +147,26 @@ impl SendingSide {
                     self.receipt = Some((root, totals, sender));
                 }
                 SenderEvent::Aborted { code, text } => self.aborted = Some((code, text)),
+            }
+        }
+    }
+
+    /// This lane is lost; the receiver may know that before.
+    pub(crate) fn lose_lane(&mut self, lane: u16) {
+        if self.lost.insert(lane) {
+            self.machine.lane_lost(lane);
+        }
+    }
+
+    /// What a lost lane did not bring is sent once more, in the same attempt.
+    fn send_again(&mut self, lane: u16, taken: u64) {
+        self.answered.insert(lane);
+        let mut sent = self.sent.remove(&lane).unwrap_or_default();
+        self.machine.lane_carried(sent.len() as u64, taken).unwrap();
+        for (number, unsent) in sent.split_off(usize::try_from(taken).unwrap()) {
+            if !self.unwanted.contains(&number) && !self.withdrawn.contains(&number) {
+                assert!(self.unsent.insert(number, unsent).is_none());
+                self.again += 1;
             }
         }
     }
@@ -165,7 +199,7 @@ impl SendingSide {
         let lane = dice.within(0..lanes.len());
         let lane = &mut lanes[lane];
         match dice.within(0..10) {
-            0 | 1 => lane.push_back(Carried::Part(self.attempt(number))),
+            0 | 1 => lane.carried.push_back(Carried::Part(self.attempt(number))),
             2 => self.revise(number, dice),
             3 => self.withdraw(number),
             _ => self.send_last(number, dice, lane),
@@ -196,7 +230,8 @@ impl SendingSide {
             .waiting
             .as_ref()
             .is_some_and(|waiting| !waiting.is_empty());
-        if self.walk == Walk::Ended && !waits {
+        let answered = self.lost.is_subset(&self.answered);
+        if self.walk == Walk::Ended && !waits && answered {
             self.walk = Walk::AllSent;
             // An error ends the session, and a session that should go well then does not.
             let _ = self.machine.all_content_sent();
@@ -212,13 +247,16 @@ impl SendingSide {
 
     fn send_last(&mut self, number: EntryNumber, dice: &mut Dice, lane: &mut Lane) {
         let of = self.attempt(number);
-        let Kind::File { size } = self.unsent.remove(&number).unwrap().entry.kind else {
+        let unsent = self.unsent.remove(&number).unwrap();
+        let Kind::File { size } = unsent.entry.kind else {
             panic!("only files have content")
         };
+        let sent = self.sent.entry(lane.number).or_default();
+        sent.push((number, unsent));
         let size = size.unwrap_or_else(|| *dice.pick(&[0, 7, 1 << 40]));
         let content = content_of(of, size);
         self.machine.content(number, content);
-        lane.push_back(Carried::Last(of, content));
+        lane.carried.push_back(Carried::Last(of, content));
     }
 
     fn revise(&mut self, number: EntryNumber, dice: &mut Dice) {

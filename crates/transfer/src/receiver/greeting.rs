@@ -112,6 +112,7 @@ impl Greeting {
             };
             session.lanes_opened.insert(hello.lane);
             let arrival = LaneArrival {
+                number: hello.lane,
                 stream,
                 opener,
                 place,

@@ -16,7 +16,7 @@ use packhorse_tree::Temporary;
 use packhorse_trust::Opener;
 
 use super::inbox::{Claim, Inbox, IncomingFile, Lookup};
-use super::reception::LanePlace;
+use super::reception::{LaneArrival, LanePlace};
 use super::report::Report;
 use super::trouble::{self, Trouble};
 use crate::faults::reach;
@@ -24,6 +24,7 @@ use crate::stages::{Meter, Stage};
 
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneIn {
+    number: u16,
     stream: Observed<TcpStream>,
     place: LanePlace,
     /// `None` in an insecure session.
@@ -39,6 +40,8 @@ struct LaneWriter {
     current: Option<Current>,
     /// The extent that is written now.
     claim: Option<Claim>,
+    /// Values and ends that came.
+    taken: u64,
 }
 
 struct Current {
@@ -56,18 +59,22 @@ enum Target {
 }
 
 impl LaneIn {
-    pub(crate) fn new(
-        (stream, place): (Observed<TcpStream>, LanePlace),
-        opener: Option<Opener>,
-        inbox: Arc<Inbox>,
-    ) -> Self {
+    pub(crate) fn new(arrival: LaneArrival, inbox: Arc<Inbox>) -> Self {
+        let LaneArrival {
+            number,
+            stream,
+            opener,
+            place,
+        } = arrival;
         let writer = LaneWriter {
             inbox,
             extent: LaneExtent::new(),
             current: None,
             claim: None,
+            taken: 0,
         };
         Self {
+            number,
             stream,
             place,
             opener,
@@ -86,10 +93,16 @@ impl LaneIn {
         // The sender's lane waits for this, whoever else still holds the socket.
         let _ = self.stream.shutdown(Shutdown::Both);
         // The file that it held may have been the last of its directory.
+        let (lane, taken) = (self.number, self.writer.taken);
         drop(self.writer);
+        let ended = |outcome| Report::LaneEnded {
+            lane,
+            taken,
+            outcome,
+        };
         inbox.report(match outcome {
-            Ok(()) => Report::LaneEnded(Ok(())),
-            Err(Broken::Io(error)) => Report::LaneEnded(Err(error)),
+            Ok(()) => ended(Ok(())),
+            Err(Broken::Io(error)) => ended(Err(error)),
             Err(Broken::Violation(violation)) => Report::Violation(violation),
         });
         inbox.reports.flush();
@@ -187,6 +200,8 @@ impl LaneWriter {
             let of = match item {
                 Item::Content { of, .. } | Item::Value { of, .. } | Item::End { of, .. } => of,
             };
+            // Whatever becomes of it: what follows is that the sender need not send it again.
+            self.taken += u64::from(!matches!(item, Item::Content { .. }));
             self.turn_to(of)?;
             let Some(Current {
                 target:

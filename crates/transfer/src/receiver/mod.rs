@@ -5,6 +5,7 @@ mod greeting;
 mod inbox;
 mod keeper;
 mod lane;
+mod lanes;
 mod parent;
 mod placer;
 mod reception;

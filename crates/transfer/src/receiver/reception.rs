@@ -60,6 +60,7 @@ pub(crate) struct ActiveSession {
 
 /// A lane that has proved that it belongs to the session.
 pub(crate) struct LaneArrival {
+    pub(crate) number: u16,
     pub(crate) stream: Observed<TcpStream>,
     pub(crate) opener: Option<Opener>,
     pub(crate) place: LanePlace,

@@ -85,6 +85,11 @@ pub(crate) enum Report {
     Full(String),
     /// The peer broke a rule on a lane.
     Violation(Violation),
-    /// A lane ended, in order or not.
-    LaneEnded(std::io::Result<()>),
+    /// A lane ended, in order or not, and all that came on it is dealt with.
+    LaneEnded {
+        lane: u16,
+        /// Values and ends that came on it.
+        taken: u64,
+        outcome: std::io::Result<()>,
+    },
 }

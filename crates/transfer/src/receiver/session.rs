@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering as Atomic;
 use std::sync::mpsc::Sender;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
@@ -22,7 +21,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
 use super::inbox::Inbox;
 use super::keeper::Keeper;
-use super::lane::LaneIn;
+use super::lanes::Lanes;
 use super::placer::{self, Order};
 use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
 use super::report::Report;
@@ -62,13 +61,7 @@ struct Session {
     /// What the placing thread is not told of yet.
     pending: Vec<Order>,
     threads: Vec<JoinHandle<()>>,
-    /// The lanes' sockets, to end threads that wait in them.
-    lane_sockets: Vec<TcpStream>,
-    /// Lanes that are open, and how many there were at most.
-    lanes: u16,
-    most_lanes: u16,
-    /// Why a lane broke; the control connection may yet say what is behind it.
-    lane_failure: Option<(Error, Instant)>,
+    lanes: Lanes,
     /// What the sender says it knows of, which is ahead of what it has listed.
     known: Counters,
     /// What it has listed.
@@ -141,10 +134,7 @@ pub(crate) async fn run(
         orders: None,
         pending: Vec::new(),
         threads: Vec::new(),
-        lane_sockets: Vec::new(),
-        lanes: 0,
-        most_lanes: 0,
-        lane_failure: None,
+        lanes: Lanes::default(),
         known: Counters::default(),
         listed: Counters::default(),
         accepted: false,
@@ -226,7 +216,6 @@ impl Session {
                 return Ok(receipt);
             }
             let timeout_at = self.started + self.proto.poll_timeout().unwrap_or(LAST_WORDS);
-            let lane_deadline = self.lane_failure.as_ref().map(|(_, at)| *at);
             tokio::select! {
                 turn = self.wire.turn(&mut self.plaintext) => self.handle_turn(turn)?,
                 reports = self.inbox.reports.hear() => {
@@ -235,7 +224,9 @@ impl Session {
                         self.handle_report(report)?;
                     }
                 }
-                Some(arrival) = self.arrivals.recv() => self.open_lane(arrival)?,
+                Some(arrival) = self.arrivals.recv() => {
+                    self.lanes.open(arrival, &self.inbox, &mut self.proto)?;
+                }
                 _ = ticks.tick() => {
                     if self.wire.is_stalled(self.setting.reception.limits.silence) {
                         return Err(Error::NotReading);
@@ -246,9 +237,6 @@ impl Session {
                     self.inbox.keeper.flush();
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
-                () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
-                    return Err(self.lane_failure.take().map_or(Error::Interrupted, |(error, _)| error));
-                }
                 () = cancel.cancelled() => return Err(Error::Interrupted),
             }
         }
@@ -318,6 +306,10 @@ impl Session {
                 });
             }
             ReceiverEvent::Withdrawn { number } => self.order(Order::Withdrawn { number }),
+            ReceiverEvent::LaneLost { lane } => {
+                let reception = &self.setting.reception;
+                self.lanes.give_up(lane, reception, &mut self.proto);
+            }
             ReceiverEvent::ManifestEnded => {
                 self.walked = true;
                 self.order(Order::End);
@@ -416,27 +408,6 @@ impl Session {
         })
     }
 
-    fn open_lane(&mut self, arrival: LaneArrival) -> Result<(), Error> {
-        let LaneArrival {
-            stream,
-            opener,
-            place,
-        } = arrival;
-        self.lane_sockets
-            .push(stream.try_clone().map_err(Error::Lost)?);
-        reach("lane.accepted");
-        let lane = LaneIn::new((stream, place), opener, Arc::clone(&self.inbox));
-        let name = format!("lane {}", self.lane_sockets.len() - 1);
-        let thread = thread::Builder::new().name(name).spawn(move || lane.run());
-        self.threads.push(thread.map_err(|error| Error::Resources {
-            what: "threads",
-            error,
-        })?);
-        self.lanes += 1;
-        self.most_lanes = self.most_lanes.max(self.lanes);
-        Ok(())
-    }
-
     fn handle_report(&mut self, report: Report) -> Result<(), Error> {
         match report {
             Report::Stored(number, content) => self.proto.stored(number, content),
@@ -475,11 +446,13 @@ impl Session {
                 self.proto.violated(&violation);
                 return Err(violation.into());
             }
-            Report::LaneEnded(Ok(())) => self.lanes = self.lanes.saturating_sub(1),
-            Report::LaneEnded(Err(error)) => {
-                let at = Instant::now() + LAST_WORDS;
-                self.lane_failure.get_or_insert((Error::Lost(error), at));
-            }
+            Report::LaneEnded {
+                lane,
+                taken,
+                outcome,
+            } => self
+                .lanes
+                .ended(lane, taken, outcome.is_ok(), &mut self.proto),
         }
         Ok(())
     }
@@ -518,7 +491,7 @@ impl Session {
                 totals,
                 sender,
             } = handover;
-            let session = (elapsed, self.most_lanes);
+            let session = (elapsed, self.lanes.most());
             self.receipt = Some(Receipt::new(
                 (root, totals, given),
                 session,
@@ -566,13 +539,10 @@ impl Session {
         if self.transmit().is_ok() {
             let _ = timeout(LAST_WORDS, self.wire.close()).await;
         }
-        for socket in &self.lane_sockets {
-            // A lane that is done is closed already.
-            let _ = socket.shutdown(std::net::Shutdown::Both);
-        }
+        let lanes = self.lanes.end();
         self.orders = None;
         let left = self.inbox.end();
-        for thread in self.threads {
+        for thread in self.threads.into_iter().chain(lanes) {
             // They hold unfinished files.
             let _ = thread.join();
         }

@@ -12,6 +12,7 @@ use packhorse_tree::{Identity, SourceFile};
 
 use super::lane::LaneOut;
 use super::outbox::{FileJob, LaneReport};
+use super::sent::What;
 use crate::stages::Stage;
 
 /// How one attempt at a file went.
@@ -28,16 +29,23 @@ pub(super) enum Sent {
 /// A file that changed since it was walked is no surprise; one that changes while it is read is read once more, and
 /// then given up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     attempt: u8,
     expected: Identity,
+    /// It has changed while it was read, and is read for the last time.
     last: bool,
+    /// The next time that it is opened is another attempt.
+    anew: bool,
 }
 
 impl Tries {
     /// It has changed while it was read; `None`: it is given up.
     pub(super) fn again(self) -> Option<Self> {
-        let again = Self { last: true, ..self };
+        let again = Self {
+            last: true,
+            anew: true,
+            ..self
+        };
         (!self.last).then_some(again)
     }
 
@@ -51,16 +59,26 @@ impl Tries {
 
 impl LaneOut {
     pub(super) fn send_file(&mut self, job: FileJob) -> io::Result<()> {
-        let mut tries = Tries {
+        let tries = Tries {
             attempt: 0,
             expected: job.at.identity(),
             last: false,
+            anew: false,
         };
+        self.send_file_again(Arc::new(job), tries)
+    }
+
+    /// Sends a file that was tried so often, from its start.
+    pub(super) fn send_file_again(
+        &mut self,
+        job: Arc<FileJob>,
+        mut tries: Tries,
+    ) -> io::Result<()> {
         while let Some(file) = self.open_file(&job, &mut tries)? {
             if file.size() > EXTENT_SIZE {
-                return self.share(Arc::new(job), file, tries);
+                return self.share(job, file, tries);
             }
-            let sent = self.send_extent_file(tries.of(job.number), &file)?;
+            let sent = self.send_extent_file(&job, tries, &file)?;
             match self.conclude(job.number, sent, tries)? {
                 Some(again) => tries = again,
                 None => break,
@@ -86,8 +104,14 @@ impl LaneOut {
                 return Ok(None);
             }
         };
-        if tries.last || file.identity() != tries.expected {
-            tries.attempt += 1;
+        if tries.anew || file.identity() != tries.expected {
+            let Some(attempt) = tries.attempt.checked_add(1) else {
+                let text = "it changed each time that it was sent";
+                self.withdraw(job.number, FailureClass::Changed, text)?;
+                self.outbox.one_file_done();
+                return Ok(None);
+            };
+            (tries.attempt, tries.anew) = (attempt, false);
             self.report(LaneReport::Revised {
                 number: job.number,
                 attempt: tries.attempt,
@@ -136,7 +160,26 @@ impl LaneOut {
     }
 
     /// Sends a file of one extent, or of none.
-    pub(super) fn send_extent_file(&mut self, of: Attempt, file: &SourceFile) -> io::Result<Sent> {
+    pub(super) fn send_extent_file(
+        &mut self,
+        job: &Arc<FileJob>,
+        tries: Tries,
+        file: &SourceFile,
+    ) -> io::Result<Sent> {
+        let job_again = Arc::clone(job);
+        self.begin(What::File {
+            job: job_again,
+            tries,
+        });
+        let sent = self.send_only_extent(tries.of(job.number), file)?;
+        match sent {
+            Sent::Whole(_) => self.sent.complete(),
+            _ => self.sent.take_back(),
+        }
+        Ok(sent)
+    }
+
+    fn send_only_extent(&mut self, of: Attempt, file: &SourceFile) -> io::Result<Sent> {
         let size = file.size();
         let mut hash = empty_hash();
         if size > 0 {

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use packhorse_endpoint::Observed;
 use packhorse_proto::entry::EntryNumber;
@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::file::Sent;
 use super::outbox::{LaneReport, Outbox, Task};
+use super::sent::{SentList, What};
 use crate::faults::reach;
 use crate::stages::{Meter, Stage};
 
@@ -33,6 +34,10 @@ pub(crate) struct LaneOut {
     meter: Option<Meter>,
     /// Files that are complete with the record at hand.
     pub(super) complete: Vec<(EntryNumber, Content)>,
+    /// What is sent again where this lane is lost.
+    pub(super) sent: SentList,
+    /// It is to end though there is work.
+    given_up: Arc<AtomicBool>,
 }
 
 impl LaneOut {
@@ -41,7 +46,7 @@ impl LaneOut {
         mut stream: Observed<TcpStream>,
         hello: &LaneHello,
         sealer: Option<Sealer>,
-        outbox: Arc<Outbox>,
+        (outbox, given_up): (Arc<Outbox>, Arc<AtomicBool>),
         reports: UnboundedSender<LaneReport>,
     ) -> io::Result<Self> {
         let introduction = [&Preface::Lane.emit()[..], &hello.emit()].concat();
@@ -56,11 +61,22 @@ impl LaneOut {
             reports,
             meter: None,
             complete: Vec::new(),
+            sent: SentList::default(),
+            given_up,
         })
     }
 
-    /// Does the queue's work until there is none left.
-    pub(crate) fn run(mut self) -> io::Result<()> {
+    /// Does the queue's work until there is none left. Answers how that went, and what was sent.
+    pub(crate) fn run(mut self) -> (io::Result<()>, SentList) {
+        let outcome = match self.work() {
+            // What shut the connection down is no end that the peer has seen.
+            Ok(()) if self.given_up.load(Ordering::Acquire) => Err(io::ErrorKind::TimedOut.into()),
+            outcome => outcome,
+        };
+        (outcome, self.sent)
+    }
+
+    fn work(&mut self) -> io::Result<()> {
         let outbox = Arc::clone(&self.outbox);
         self.meter = Some(Meter::new());
         while let Some(task) = self.next_task(&outbox)? {
@@ -71,7 +87,8 @@ impl LaneOut {
                     }
                     self.send_file(job)?;
                 }
-                Task::Extents(file) => self.take_part(file)?,
+                Task::Again(job, tries) => self.send_file_again(job, tries)?,
+                Task::Extents(file) => self.take_part(&file)?,
                 Task::Stdin(number) => {
                     self.send_stream(number)?;
                     outbox.one_file_done();
@@ -99,11 +116,21 @@ impl LaneOut {
 
     /// What is in the record goes out before waiting.
     fn next_task(&mut self, outbox: &Outbox) -> io::Result<Option<Task>> {
+        if self.given_up.load(Ordering::Acquire) {
+            return Ok(None);
+        }
         if let Some(task) = outbox.queue.try_pop() {
             return Ok(Some(task));
         }
         self.flush(RecordKind::Items)?;
-        Ok(outbox.stages.time(Stage::Idle, || outbox.queue.pop()))
+        Ok(outbox.stages.time(Stage::Idle, || {
+            outbox.queue.pop(|| self.given_up.load(Ordering::Acquire))
+        }))
+    }
+
+    /// Notes what is sent next, in case that it is lost.
+    pub(super) fn begin(&mut self, what: What) {
+        self.sent.begin(what, self.outbox.finished());
     }
 
     pub(super) fn report(&self, report: LaneReport) -> io::Result<()> {
@@ -180,6 +207,7 @@ impl LaneOut {
             .outbox
             .stages
             .time(Stage::Hash, || hasher.update(bytes));
+        self.sent.add_bytes(length as u64);
         self.outbox
             .bytes
             .fetch_add(length as u64, Ordering::Relaxed);
@@ -205,6 +233,7 @@ impl LaneOut {
             self.flush(RecordKind::Items)?;
             let _ = self.record.add_value(of, offset, value);
         }
+        self.sent.count();
         Ok(())
     }
 }

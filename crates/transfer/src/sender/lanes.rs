@@ -1,21 +1,27 @@
 //! A sender's lanes: their connections and threads.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use packhorse_endpoint::{self as endpoint, CallObserver, Observed, TcpInfoReader};
+use packhorse_endpoint::{
+    self as endpoint, CallObserver, Observed, TcpInfo, TcpInfoError, TcpInfoReader,
+};
 use packhorse_proto::lane::LaneHello;
 use packhorse_proto::message::SessionId;
 use packhorse_trust::{Sealer, SessionKeys, Suite};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::lane::LaneOut;
 use super::on_thread;
 use super::outbox::{LaneReport, Outbox};
+use super::pulse::{Pulse, Signs};
 use crate::error::Error;
 
 /// The lanes of a session.
@@ -35,11 +41,22 @@ pub(super) struct Lanes {
     /// How many took files at the same time, at most.
     most: u16,
     sockets: Arc<Sockets>,
+    /// Those whose threads run, and whether each is given up.
+    threads: BTreeMap<u16, Arc<AtomicBool>>,
+    /// What was seen of each.
+    pulses: BTreeMap<u16, Pulse>,
 }
 
 /// The lanes' sockets, to end threads that wait in them.
 #[derive(Default)]
-struct Sockets(Mutex<(Vec<TcpStream>, bool)>);
+struct Sockets(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    sockets: BTreeMap<u16, TcpStream>,
+    /// The session is over.
+    over: bool,
+}
 
 /// What a lane proves that it belongs to the session with.
 pub(super) struct Proof<'a> {
@@ -73,21 +90,23 @@ impl Lanes {
             most: 0,
             opening: 0,
             sockets: Arc::default(),
+            threads: BTreeMap::new(),
+            pulses: BTreeMap::new(),
         })
     }
 
     /// Opens the first, once its connection is there.
-    pub(super) async fn open_first(&mut self, proof: Proof<'_>) -> Result<(), Error> {
-        let Some(connecting) = self.first.take() else {
-            return Ok(());
+    pub(super) async fn open_first(&mut self, proof: Proof<'_>) -> Result<u16, Error> {
+        let stream = match self.first.take() {
+            Some(connecting) => connecting.await.map_err(io::Error::other),
+            None => Err(io::ErrorKind::NotConnected.into()),
         };
-        let stream = connecting.await.map_err(io::Error::other);
         let stream = stream.and_then(|stream| stream).map_err(Error::Lost)?;
         self.open(proof, move || Ok(stream))
     }
 
-    /// Opens one more, whose thread connects it.
-    pub(super) fn open_another(&mut self, proof: Proof<'_>) -> Result<(), Error> {
+    /// Opens one more, whose thread connects it; answers with its number.
+    pub(super) fn open_another(&mut self, proof: Proof<'_>) -> Result<u16, Error> {
         let (peer, patience, calls) = (self.peer, self.patience, self.calls.clone());
         self.open(proof, move || connect(peer, patience, calls.as_ref()))
     }
@@ -96,8 +115,10 @@ impl Lanes {
         &mut self,
         proof: Proof<'_>,
         connect: impl FnOnce() -> io::Result<Observed<TcpStream>> + Send + 'static,
-    ) -> Result<(), Error> {
+    ) -> Result<u16, Error> {
         let (lane, session) = (self.next, proof.session);
+        let next = lane.checked_add(1).ok_or(io::ErrorKind::QuotaExceeded);
+        let next = next.map_err(|kind| Error::Lost(kind.into()))?;
         let (mut tag, mut sealer) = ([0; 32], None);
         if let Some((keys, suite)) = proof.keys {
             tag = keys.lane_tag(&session, lane);
@@ -109,19 +130,29 @@ impl Lanes {
         let hello = LaneHello { session, lane, tag };
         let (outbox, reports) = (Arc::clone(&self.outbox), self.reports.clone());
         let sockets = Arc::clone(&self.sockets);
+        let given_up = Arc::new(AtomicBool::new(false));
+        self.threads.insert(lane, Arc::clone(&given_up));
         let run = move || {
             let opened = connect().and_then(|stream| {
-                sockets.add(stream.try_clone()?);
-                LaneOut::open(stream, &hello, sealer, outbox, reports.clone())
+                sockets.add(lane, stream.try_clone()?);
+                let shared = (outbox, Arc::clone(&given_up));
+                LaneOut::open(stream, &hello, sealer, shared, reports.clone())
             });
-            // What happens to a lane that was never in use loses nothing.
-            let _ = reports.send(match opened {
-                Err(_) if lane > 0 => LaneReport::NotOpened,
-                opened => {
-                    let _ = reports.send(LaneReport::Opened);
-                    LaneReport::Ended(opened.and_then(LaneOut::run))
+            let ended = match opened {
+                Err(error) => LaneReport::NotOpened(lane, error),
+                Ok(opened) => {
+                    let _ = reports.send(LaneReport::Opened(lane));
+                    let (outcome, sent) = opened.run();
+                    LaneReport::Ended {
+                        lane,
+                        outcome,
+                        sent: Box::new(sent),
+                    }
                 }
-            });
+            };
+            sockets.remove(lane);
+            // Nobody waits for it where the session has ended meanwhile.
+            let _ = reports.send(ended);
         };
         let spawned = thread::Builder::new()
             .name(format!("lane {lane}"))
@@ -130,10 +161,10 @@ impl Lanes {
             what: "threads",
             error,
         })?;
-        self.next += 1;
+        self.next = next;
         self.running += 1;
         self.opening += 1;
-        Ok(())
+        Ok(lane)
     }
 
     /// How many more can be opened, where the peer takes so many at a time: each has a number of its own, once.
@@ -159,10 +190,55 @@ impl Lanes {
         self.opening > 0
     }
 
-    /// One of them has ended. Whether it was the last.
-    pub(super) fn one_ended(&mut self) -> bool {
+    /// One of them has ended.
+    pub(super) fn one_ended(&mut self) {
         self.running = self.running.saturating_sub(1);
-        self.running == 0
+    }
+
+    /// Whether there is one that has not ended.
+    pub(super) fn has_running(&self) -> bool {
+        self.running > 0
+    }
+
+    /// One that had ended is lost after all: it counts until that is dealt with.
+    pub(super) fn one_returned(&mut self) {
+        self.running += 1;
+    }
+
+    /// Ends the connection of one that is of no use any more: its thread says so soon.
+    pub(super) fn give_up(&self, lane: u16) {
+        if let Some(given_up) = self.threads.get(&lane) {
+            given_up.store(true, Ordering::Release);
+            self.sockets.shut(lane);
+            self.outbox.queue.nudge();
+        }
+    }
+
+    /// Whether its thread has not said how it ended.
+    pub(super) fn has_thread(&self, lane: u16) -> bool {
+        self.threads.contains_key(&lane)
+    }
+
+    /// Its thread has said how it ended.
+    pub(super) fn thread_ended(&mut self, lane: u16) {
+        self.threads.remove(&lane);
+    }
+
+    /// Looks whether something comes back on each; answers with those that stand still.
+    pub(super) fn standing_still(&mut self, now: Instant) -> Vec<u16> {
+        let mut signs = self.sockets.signs();
+        signs.retain(|lane, _| {
+            let given_up = self.threads.get(lane);
+            given_up.is_some_and(|given_up| !given_up.load(Ordering::Acquire))
+        });
+        self.pulses.retain(|lane, _| signs.contains_key(lane));
+        let still = signs.into_iter().filter(|&(lane, signs)| {
+            let pulse = self.pulses.entry(lane);
+            pulse
+                .or_insert_with(|| Pulse::new(signs, now))
+                .look(signs, now)
+        });
+        still.map(|(lane, _)| lane).collect()
     }
 
     /// Bytes that were handed to the kernel and have not arrived.
@@ -177,38 +253,59 @@ impl Lanes {
 }
 
 impl Sockets {
-    fn lock(&self) -> MutexGuard<'_, (Vec<TcpStream>, bool)> {
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        // Nothing panics while it holds the lock, and what is in it is whole at every moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, socket: TcpStream) {
-        let (sockets, over) = &mut *self.lock();
-        if *over {
+    fn add(&self, lane: u16, socket: TcpStream) {
+        let open = &mut *self.lock();
+        if open.over {
             let _ = socket.shutdown(Shutdown::Both);
         }
-        sockets.push(socket);
+        open.sockets.insert(lane, socket);
+    }
+
+    fn remove(&self, lane: u16) {
+        self.lock().sockets.remove(&lane);
+    }
+
+    /// One that is not there yet shows itself later.
+    fn shut(&self, lane: u16) {
+        if let Some(socket) = self.lock().sockets.get(&lane) {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
     }
 
     fn queued(&self) -> u64 {
-        let (sockets, _) = &*self.lock();
-        let queue = |socket: &TcpStream| {
-            TcpInfoReader::new(socket)?
-                .read()
-                .map(|info| info.send_queue)
-        };
+        let open = &*self.lock();
         // Of lanes that are closed the kernel knows nothing.
-        let queues = sockets.iter().map(|socket| queue(socket).unwrap_or(0));
+        let queue = |socket: &TcpStream| ask(socket).map_or(0, |info| info.send_queue);
+        let queues = open.sockets.values().map(queue);
         queues.map(u64::from).sum()
     }
 
+    fn signs(&self) -> BTreeMap<u16, Signs> {
+        let open = &*self.lock();
+        let sockets = open.sockets.iter();
+        let signs = sockets.map(|(&lane, socket)| (lane, Signs::new(ask(socket))));
+        signs
+            .filter_map(|(lane, signs)| Some((lane, signs?)))
+            .collect()
+    }
+
     fn end(&self) {
-        let (sockets, over) = &mut *self.lock();
-        *over = true;
-        for socket in sockets {
+        let open = &mut *self.lock();
+        open.over = true;
+        for socket in open.sockets.values() {
             // A lane that is done is closed already.
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
+}
+
+fn ask(socket: &TcpStream) -> Result<TcpInfo, TcpInfoError> {
+    TcpInfoReader::new(socket)?.read()
 }
 
 fn connect(

@@ -14,7 +14,9 @@ use packhorse_proto::path::RelativePath;
 use packhorse_proto::window::Content;
 use packhorse_tree::FileAt;
 
+use super::file::Tries;
 use super::queue::WorkQueue;
+use super::sent::SentList;
 use super::shared::SharedFile;
 use crate::receipt::NetworkUse;
 use crate::stages::{StageObserver, Stages};
@@ -33,6 +35,8 @@ pub(crate) struct FileJob {
 #[derive(Debug)]
 pub(crate) enum Task {
     File(FileJob),
+    /// A file of one extent that was lost on its way.
+    Again(Arc<FileJob>, Tries),
     /// Takes part in sending a large file.
     Extents(Arc<SharedFile>),
     Stdin(EntryNumber),
@@ -57,12 +61,16 @@ pub(crate) enum LaneReport {
         number: EntryNumber,
         failure: Failure,
     },
-    /// One more lane takes files.
-    Opened,
-    /// One more lane could not be had: the others go on.
-    NotOpened,
+    /// This lane takes files.
+    Opened(u16),
+    /// This lane could not be had: the others go on.
+    NotOpened(u16, io::Error),
     /// The lane has done all there was, or failed.
-    Ended(io::Result<()>),
+    Ended {
+        lane: u16,
+        outcome: io::Result<()>,
+        sent: Box<SentList>,
+    },
 }
 
 /// What the control task and the lanes of a sender share.
@@ -72,6 +80,8 @@ pub(crate) struct Outbox {
     pub(crate) stages: Stages,
     pub(crate) bytes: AtomicU64,
     pub(crate) files: AtomicU64,
+    /// Entries below this are finished on both sides.
+    pub(super) finished: AtomicU64,
     network: Mutex<NetworkUse>,
     /// The file that is being sent.
     pub(crate) current: Mutex<Option<RelativePath>>,
@@ -88,6 +98,7 @@ impl Outbox {
             stages: Stages::new(observer),
             bytes: AtomicU64::new(0),
             files: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
             network: Mutex::default(),
             current: Mutex::default(),
             unwanted: Mutex::default(),
@@ -122,8 +133,14 @@ impl Outbox {
         self.files.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Forgets an entry that is finished on both sides.
+    /// Entries below this are finished on both sides.
+    pub(super) fn finished(&self) -> EntryNumber {
+        self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Forgets an entry that is finished on both sides, as are all before it.
     pub(crate) fn forget(&self, number: EntryNumber) {
+        self.finished.store(number + 1, Ordering::Relaxed);
         if self.any_unwanted.load(Ordering::Acquire) {
             self.unwanted
                 .lock()

@@ -69,6 +69,25 @@ impl<T> WorkQueue<T> {
         self.filled.notify_one();
     }
 
+    /// Adds jobs before all others, whether there is room or not: they had been taken once.
+    pub(crate) fn put_back(
+        &self,
+        jobs: impl IntoIterator<Item = T, IntoIter: DoubleEndedIterator>,
+    ) {
+        let mut inner = self.lock();
+        for job in jobs.into_iter().rev() {
+            inner.jobs.push_front(job);
+        }
+        drop(inner);
+        self.filled.notify_all();
+    }
+
+    /// Whether there is nothing to do, now or later.
+    pub(crate) fn is_done(&self) -> bool {
+        let inner = self.lock();
+        inner.closed && inner.jobs.is_empty()
+    }
+
     /// Waits until half of it is free: whoever fills it does so for many jobs at once.
     pub(crate) async fn half_empty(&self) {
         while self.room() < self.capacity / 2 {
@@ -117,12 +136,23 @@ impl<T> WorkQueue<T> {
         self.take_from(inner)
     }
 
-    /// The next job; `None` when there will be none for this thread.
-    pub(crate) fn pop(&self) -> Option<T> {
-        let waiting =
-            |inner: &mut Inner<T>| inner.jobs.is_empty() && !inner.closed && inner.surplus == 0;
+    /// Has threads that wait look whether they still should.
+    pub(crate) fn nudge(&self) {
+        // Nobody is between looking and waiting while this holds the lock.
+        drop(self.lock());
+        self.filled.notify_all();
+    }
+
+    /// The next job; `None` when there will be none for this thread, or where it is to `stop`.
+    pub(crate) fn pop(&self, stop: impl Fn() -> bool) -> Option<T> {
+        let waiting = |inner: &mut Inner<T>| {
+            inner.jobs.is_empty() && !inner.closed && inner.surplus == 0 && !stop()
+        };
         let guard = self.filled.wait_while(self.lock(), waiting);
         let mut inner = guard.unwrap_or_else(PoisonError::into_inner);
+        if stop() {
+            return None;
+        }
         if inner.surplus > 0 {
             inner.surplus -= 1;
             return None;

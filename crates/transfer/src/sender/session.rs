@@ -1,5 +1,7 @@
 //! The control task of a sender: the protocol's machine between the wire, the walk and the lanes.
 
+mod lanes;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +9,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use packhorse_endpoint as endpoint;
 use packhorse_proto::entry::{EntryNumber, Kind};
 use packhorse_proto::message::{AbortCode, Counters, SessionId};
 use packhorse_proto::path::RelativePath;
@@ -17,8 +18,9 @@ use packhorse_trust::{Initiator, InitiatorAwaitsTag, SessionKeys, Suite};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
-use super::growth::{self, Bounds, Decision, Growth, Standing};
+use super::growth::Growth;
 use super::lanes::{Lanes, Proof};
+use super::losses::Losses;
 use super::outbox::{FileJob, LaneReport, Outbox, Task};
 use super::waiting::Waiting;
 use super::walker::{self, Batch, Item, Origin};
@@ -77,8 +79,11 @@ pub(super) struct Session {
     waiting: Option<Waiting>,
     /// All entries are offered.
     offered: bool,
-    /// Why a lane broke; the control connection may yet say what is behind it.
-    lane_failure: Option<(Error, Instant)>,
+    /// Lanes that broke, or stood still.
+    losses: Losses,
+    /// When the control connection was heard last, and when lanes are looked at next.
+    heard_at: Instant,
+    next_pulse: Instant,
     receipt: Option<Receipt>,
     peer_progress: Counters,
 }
@@ -146,7 +151,9 @@ impl Session {
             accepted: false,
             waiting: None,
             offered: false,
-            lane_failure: None,
+            losses: Losses::new(options.retry_for, limits_silence),
+            heard_at: started,
+            next_pulse: started,
             receipt: None,
             peer_progress: Counters::default(),
         })
@@ -180,12 +187,12 @@ impl Session {
             self.transmit()?;
             let timeout_at =
                 self.started + self.proto.poll_timeout().unwrap_or(self.limits_silence);
-            let lane_deadline = self.lane_failure.as_ref().map(|(_, at)| *at);
+            let losses_at = self.losses.next_look();
             let offering = self.proto.can_offer();
             let look_at = self.growth.as_ref().map(Growth::next_look);
             tokio::select! {
                 turn = self.wire.turn(&mut self.plaintext) => self.handle_turn(turn?)?,
-                Some(report) = self.reports.recv() => self.handle_report(report)?,
+                Some(report) = self.reports.recv() => self.handle_report(report, observer)?,
                 batch = walk.recv(), if offering && self.found.is_empty() && !self.walked => {
                     self.handle_batch(batch);
                 }
@@ -196,13 +203,14 @@ impl Session {
                         return Err(Error::NotReading);
                     }
                     self.tell_progress(observer);
+                    self.look_for_standing_still();
                 }
                 () = sleep_until(look_at.unwrap_or(timeout_at)), if look_at.is_some() => {
                     self.look_at_lanes(observer)?;
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
-                () = sleep_until(lane_deadline.unwrap_or(timeout_at)), if lane_deadline.is_some() => {
-                    return Err(self.lane_failure.take().map_or(Error::Interrupted, |(error, _)| error));
+                () = sleep_until(losses_at.unwrap_or(timeout_at)), if losses_at.is_some() => {
+                    self.look_at_losses()?;
                 }
                 () = cancel.cancelled() => return Err(Error::Interrupted),
             }
@@ -220,6 +228,7 @@ impl Session {
     fn handle_turn(&mut self, turn: Turn) -> Result<(), Error> {
         let now = self.now();
         if !self.plaintext.is_empty() {
+            self.heard_at = Instant::now();
             let outcome = self.proto.handle_bytes(&self.plaintext, now);
             self.plaintext.clear();
             outcome?;
@@ -304,45 +313,6 @@ impl Session {
         }
     }
 
-    fn handle_report(&mut self, report: LaneReport) -> Result<(), Error> {
-        match report {
-            LaneReport::Contents(contents) => {
-                for (number, content) in contents {
-                    self.proto.content(number, content);
-                }
-            }
-            LaneReport::Revised {
-                number,
-                attempt,
-                size,
-                metadata,
-            } => {
-                self.proto.revise(number, attempt, Some(size), metadata);
-            }
-            LaneReport::Withdrawn { number, failure } => self.proto.withdraw(number, failure),
-            LaneReport::Ended(Ok(())) => {
-                if self.lanes.one_ended() {
-                    self.proto.all_content_sent()?;
-                }
-            }
-            LaneReport::Opened => self.lanes.one_opened(),
-            LaneReport::NotOpened => {
-                self.lanes.one_opened();
-                if let Some(growth) = &mut self.growth {
-                    growth.refused(Instant::now());
-                }
-                if self.lanes.one_ended() {
-                    self.proto.all_content_sent()?;
-                }
-            }
-            LaneReport::Ended(Err(error)) => {
-                let at = Instant::now() + LAST_WORDS;
-                self.lane_failure.get_or_insert((Error::Lost(error), at));
-            }
-        }
-        Ok(())
-    }
-
     async fn handle_event(
         &mut self,
         event: SenderEvent,
@@ -365,7 +335,8 @@ impl Session {
                 self.accepted = true;
                 self.waiting = resumes.then(Waiting::default);
                 let first = proof(&mut self.keys, self.suite, session);
-                self.lanes.open_first(first).await?;
+                let first = self.lanes.open_first(first).await?;
+                self.proto.lane_opened(first);
                 let now = Instant::now();
                 self.session = session;
                 self.most_lanes = lanes;
@@ -387,6 +358,7 @@ impl Session {
                 let tasks = jobs.unwrap_or_default().into_iter().map(Task::File);
                 self.outbox.queue.push(tasks);
             }
+            SenderEvent::LaneClosed { lane, taken } => self.handle_closed(lane, taken, observer)?,
             SenderEvent::Unwanted(number) => {
                 let waiting = self.waiting.as_mut();
                 if waiting.and_then(|waiting| waiting.take(number)).is_none() {
@@ -480,56 +452,6 @@ impl Session {
             name,
             protection: protection(self.suite).to_owned(),
         });
-    }
-
-    /// What bounds the number of lanes, where the peer takes so many.
-    fn bounds(&self, peer: u16) -> Bounds {
-        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Bounds {
-            peer,
-            cores: u16::try_from(cores).unwrap_or(u16::MAX),
-            round_trip: self.round_trip,
-            send_buffer: endpoint::largest_send_buffer(),
-        }
-    }
-
-    /// Has lanes more, or less, as what was moved since the last look says.
-    fn look_at_lanes(&mut self, observer: &mut Observer) -> Result<(), Error> {
-        let Some(growth) = &mut self.growth else {
-            return Ok(());
-        };
-        // What only fills the buffer of a new connection is not moved yet.
-        let bytes = self.outbox.bytes.load(Ordering::Relaxed);
-        let bytes = bytes.saturating_sub(self.lanes.queued());
-        let files = self.outbox.files.load(Ordering::Relaxed);
-        // One that is on its way may yet fail: until then nobody knows how many there are.
-        if self.lanes.is_opening() {
-            growth.postpone(Instant::now());
-            return Ok(());
-        }
-        let queue = &self.outbox.queue;
-        let standing = Standing {
-            now: Instant::now(),
-            work: growth::work(bytes, files),
-            processor: Duration::from_nanos(self.outbox.stages.times().processor),
-            waiting: queue.has_jobs(),
-            takes: self.lanes.room(self.most_lanes),
-        };
-        match growth.look(standing) {
-            Decision::Stay => return Ok(()),
-            Decision::Add(more) => {
-                for _ in 0..more {
-                    let another = proof(&mut self.keys, self.suite, self.session);
-                    self.lanes.open_another(another)?;
-                }
-            }
-            Decision::Drop(less) => (0..less).for_each(|_| queue.dismiss_one()),
-        }
-        observer(&Event::Lanes {
-            lanes: growth.lanes(),
-            elapsed: self.authenticated_at.elapsed(),
-        });
-        Ok(())
     }
 
     fn tell_progress(&mut self, observer: &mut Observer) {

@@ -1,10 +1,12 @@
 //! Files of several extents: every lane that has time sends the next one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use packhorse_proto::entry::EntryNumber;
 use packhorse_proto::extent::{
-    ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Whole, extent_end,
+    ContentTree, EXTENT_SIZE, ExtentHasher, ExtentValue, Hash, Whole, extent_end,
 };
 use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
@@ -13,6 +15,7 @@ use packhorse_tree::SourceFile;
 use super::file::{Sent, Tries};
 use super::lane::LaneOut;
 use super::outbox::{FileJob, Task};
+use super::sent::What;
 
 /// One try at a file, in which any number of lanes take part.
 #[derive(Debug)]
@@ -28,13 +31,38 @@ pub(crate) struct SharedFile {
 struct State {
     /// Where the next extent that nobody has begun with starts.
     next: u64,
+    /// Extents that were lost on their way, and that nobody has begun with again.
+    again: Vec<u64>,
+    /// Values that lost extents had when they were read, until they are read again.
+    values: BTreeMap<u64, Hash>,
     /// Lanes that take part now.
     lanes: usize,
     /// Values of extents that were read.
     tree: ContentTree,
     /// How it went, once that is known; the last lane to leave sees to it.
     sent: Option<Sent>,
-    over: bool,
+    stage: Stage,
+}
+
+/// How far a try is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// All of it was sent, which may show to be lost.
+    Sent,
+    /// It does not count any more.
+    Over,
+}
+
+/// What came of an extent that was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SendAgain {
+    /// It is to be sent once more.
+    Wanted,
+    /// The same, of a file that was sent whole.
+    WantedOfWhole,
+    /// It does not count any more.
+    Unwanted,
 }
 
 impl SharedFile {
@@ -45,10 +73,12 @@ impl SharedFile {
         let tree = held.cloned().unwrap_or_default();
         let state = State {
             next: tree.next_missing(0),
+            again: Vec::new(),
+            values: BTreeMap::new(),
             lanes: 0,
             tree,
             sent: None,
-            over: false,
+            stage: Stage::Open,
         };
         Self {
             job,
@@ -68,10 +98,40 @@ impl SharedFile {
         self.file.size()
     }
 
+    pub(super) fn number(&self) -> EntryNumber {
+        self.of.entry
+    }
+
+    /// An extent was lost on its way, with the value that it had where that is known.
+    pub(super) fn lose(&self, start: u64, value: Option<Hash>) -> SendAgain {
+        let state = &mut *self.lock();
+        let before = state.stage;
+        if before == Stage::Over {
+            return SendAgain::Unwanted;
+        }
+        // Where it was found to be no good meanwhile, there is nothing to be sent, but somebody has to say so.
+        state.sent.take_if(|sent| matches!(sent, Sent::Whole(_)));
+        state.stage = Stage::Open;
+        state.again.push(start);
+        if let Some(value) = value {
+            state.values.insert(start, value);
+        }
+        match before {
+            Stage::Sent => SendAgain::WantedOfWhole,
+            _ => SendAgain::Wanted,
+        }
+    }
+
     /// One more lane takes part; answers whether there is something left to take.
     fn enter(&self) -> bool {
         let state = &mut *self.lock();
-        let open = !state.over && state.sent.is_none() && state.next < self.size();
+        let left = !state.again.is_empty() || state.next < self.size();
+        let open = state.stage == Stage::Open
+            && match state.sent {
+                None => left,
+                // The lane that was to see to it is lost.
+                Some(_) => state.lanes == 0,
+            };
         state.lanes += usize::from(open);
         open
     }
@@ -79,7 +139,13 @@ impl SharedFile {
     /// The next extent: where it starts and ends.
     fn take(&self) -> Option<(u64, u64)> {
         let state = &mut *self.lock();
-        if state.sent.is_some() || state.next >= self.size() {
+        if state.sent.is_some() {
+            return None;
+        }
+        if let Some(start) = state.again.pop() {
+            return Some((start, extent_end(start, Some(self.size()))));
+        }
+        if state.next >= self.size() {
             return None;
         }
         let start = state.next;
@@ -93,13 +159,24 @@ impl SharedFile {
     fn note(&self, value: &ExtentValue) -> bool {
         let state = &mut *self.lock();
         // A try that has failed needs no values.
-        if state.sent.is_some() || state.tree.insert(value).is_err() {
+        if state.sent.is_some() {
             return false;
+        }
+        match state.values.remove(&value.offset()) {
+            None if state.tree.insert(value).is_err() => return false,
+            Some(before) if before != *value.value() => {
+                state.sent = Some(Sent::Changed);
+                return false;
+            }
+            _ => {}
         }
         let size = self.size();
         let Ok(Some(hash)) = state.tree.root(size) else {
             return true;
         };
+        if !state.values.is_empty() {
+            return true;
+        }
         let changed = self.file.changed().unwrap_or(true);
         state.sent = Some(if changed {
             Sent::Changed
@@ -117,12 +194,21 @@ impl SharedFile {
     fn leave(&self) -> Option<Sent> {
         let state = &mut *self.lock();
         state.lanes = state.lanes.saturating_sub(1);
-        if state.lanes > 0 || state.over {
+        if state.lanes > 0 || state.stage != Stage::Open {
             return None;
         }
-        let sent = state.sent.take();
-        state.over = sent.is_some();
-        sent
+        let sent = state.sent.take()?;
+        state.stage = match sent {
+            Sent::Whole(_) => Stage::Sent,
+            _ => Stage::Over,
+        };
+        Some(sent)
+    }
+
+    /// A lane takes part no more because it is lost: others see to what follows.
+    fn desert(&self) {
+        let state = &mut *self.lock();
+        state.lanes = state.lanes.saturating_sub(1);
     }
 }
 
@@ -135,26 +221,17 @@ impl LaneOut {
         tries: Tries,
     ) -> io::Result<()> {
         let shared = Arc::new(SharedFile::new(job, file, tries));
-        self.take_part(shared)
+        self.take_part(&shared)
     }
 
     /// Sends extents of it until there are none left, or this lane is to end.
-    pub(super) fn take_part(&mut self, shared: Arc<SharedFile>) -> io::Result<()> {
+    pub(super) fn take_part(&mut self, shared: &Arc<SharedFile>) -> io::Result<()> {
         if !shared.enter() {
             return Ok(());
         }
-        let outbox = Arc::clone(&self.outbox);
-        // Whoever has time next finds it where it finds files.
-        outbox.queue.share(Task::Extents(Arc::clone(&shared)));
-        while let Some((start, end)) = shared.take() {
-            if outbox.is_unwanted(shared.of.entry) {
-                shared.give_up(Sent::Unwanted);
-            } else {
-                self.send_shared_extent(&shared, start, end)?;
-            }
-            if outbox.queue.wants_fewer() {
-                break;
-            }
+        if let Err(error) = self.send_extents(shared) {
+            shared.desert();
+            return Err(error);
         }
         let Some(sent) = shared.leave() else {
             return Ok(());
@@ -167,24 +244,56 @@ impl LaneOut {
             Some(file) if file.size() > EXTENT_SIZE => self.share(job, file, again),
             Some(file) => {
                 // It shrank while it was read.
-                let sent = self.send_extent_file(again.of(job.number), &file)?;
+                let sent = self.send_extent_file(&job, again, &file)?;
                 self.conclude(job.number, sent, again).map(drop)
             }
             None => Ok(()),
         }
     }
 
-    fn send_shared_extent(&mut self, shared: &SharedFile, start: u64, end: u64) -> io::Result<()> {
+    fn send_extents(&mut self, shared: &Arc<SharedFile>) -> io::Result<()> {
+        let outbox = Arc::clone(&self.outbox);
+        // Whoever has time next finds it where it finds files.
+        outbox.queue.share(Task::Extents(Arc::clone(shared)));
+        while let Some((start, end)) = shared.take() {
+            if outbox.is_unwanted(shared.of.entry) {
+                shared.give_up(Sent::Unwanted);
+            } else {
+                self.send_shared_extent(shared, start, end)?;
+            }
+            if outbox.queue.wants_fewer() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_shared_extent(
+        &mut self,
+        shared: &Arc<SharedFile>,
+        start: u64,
+        end: u64,
+    ) -> io::Result<()> {
+        self.begin(What::Extent {
+            file: Arc::clone(shared),
+            start,
+            value: None,
+        });
         let mut hasher = ExtentHasher::new(start).ok_or(io::ErrorKind::InvalidInput)?;
         if let Some(sent) = self.send_extent(shared.of, &shared.file, &mut hasher, end)? {
             shared.give_up(sent);
+            self.sent.take_back();
             return Ok(());
         }
         let whole = Whole::of(start, end, shared.size());
         let value = hasher.finish(whole).ok_or(io::ErrorKind::InvalidInput)?;
         if !shared.note(&value) {
+            self.sent.take_back();
             return Ok(());
         }
-        self.add_value(shared.of, start, value.value())
+        self.sent.know(*value.value());
+        self.add_value(shared.of, start, value.value())?;
+        self.sent.complete();
+        Ok(())
     }
 }

@@ -8,20 +8,26 @@ use packhorse_proto::record::{Attempt, MAX_CONTENT, RecordKind};
 use packhorse_proto::window::Content;
 
 use super::lane::LaneOut;
+use super::sent::What;
 use crate::stages::Stage;
 
 impl LaneOut {
     /// Sends standard input, whose size shows only at its end.
     pub(super) fn send_stream(&mut self, number: EntryNumber) -> io::Result<()> {
+        self.begin(What::Stdin(number));
         match self.send_stream_content(Attempt {
             entry: number,
             attempt: 0,
         })? {
             Ok(content) => {
+                self.sent.complete();
                 self.complete.push((number, content));
                 Ok(())
             }
-            Err(error) => self.unreadable(number, &error),
+            Err(error) => {
+                self.sent.take_back();
+                self.unreadable(number, &error)
+            }
         }
     }
 
@@ -78,6 +84,7 @@ impl LaneOut {
         let size = hasher.position();
         self.flush(RecordKind::Items)?;
         let _ = self.record.add_end(of, size);
+        self.sent.count();
         if size > 0 {
             let whole = Whole::of(offset, size, size);
             if let Some(value) = hasher.finish(whole) {

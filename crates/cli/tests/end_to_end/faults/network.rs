@@ -15,14 +15,14 @@ use crate::harness::random::Random;
 use crate::harness::{CODE, Packhorse, Running, not_shown};
 
 /// A link of a tenth of a gigabit, a millisecond long.
-const LINK: Conditions = Conditions {
-    delay: Duration::from_millis(1),
-    rate: Some(100_000_000),
-    flow_rate: None,
-    queue: 256 << 10,
-    loss: 0.0,
-    seed: 5,
-};
+fn link() -> Conditions {
+    Conditions {
+        delay: Duration::from_millis(1),
+        rate: Some(100_000_000),
+        seed: 5,
+        ..Conditions::default()
+    }
+}
 
 /// A sender at the left and a receiver at the right of a link, which both come again when their connection breaks.
 struct Link {
@@ -136,7 +136,7 @@ fn cut_for_a_while(directions: &[Dropped], name: &'static str, what: &str) {
     for seconds in cuts() {
         let case = Case::new(name, format!("{what} for {seconds} s"));
         let mut crossing = Crossing::new(case, 16 * MEBIBYTE, 200);
-        let Some(mut link) = Link::start(&mut crossing, LINK) else {
+        let Some(mut link) = Link::start(&mut crossing, link()) else {
             return crossing.case.not_shown();
         };
         link.wait_for(6 * MEBIBYTE);
@@ -176,7 +176,7 @@ fn a_network_that_is_cut_in_one_direction() {
 fn a_sender_whose_address_changes() {
     let case = Case::new("address", "the sender gets another address");
     let mut crossing = Crossing::new(case, 16 * MEBIBYTE, 200);
-    let Some(mut link) = Link::start(&mut crossing, LINK) else {
+    let Some(mut link) = Link::start(&mut crossing, link()) else {
         return crossing.case.not_shown();
     };
     link.wait_for(6 * MEBIBYTE);
@@ -207,7 +207,7 @@ fn busiest_port(side: &Side) -> String {
 fn a_lane_that_a_firewall_blocks() {
     let case = Case::new("lane", "a firewall drops the packets of one lane");
     let mut crossing = Crossing::new(case, 16 * MEBIBYTE, 200);
-    let Some(mut link) = Link::start(&mut crossing, LINK) else {
+    let Some(mut link) = Link::start(&mut crossing, link()) else {
         return crossing.case.not_shown();
     };
     link.wait_for(6 * MEBIBYTE);
@@ -230,7 +230,7 @@ fn a_reader_that_takes_64_kilobits_a_second() {
     let mut crossing = Crossing::of(case, ground, source);
     let slow = Conditions {
         rate: Some(64_000),
-        ..LINK
+        ..link()
     };
     let Some(link) = Link::start(&mut crossing, slow) else {
         return crossing.case.not_shown();

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd as _;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
@@ -32,6 +32,7 @@ struct Shared {
     most: AtomicU64,
     /// Bytes a second to the target, on each connection.
     rate: AtomicU64,
+    came: AtomicUsize,
     over: AtomicBool,
 }
 
@@ -57,6 +58,7 @@ impl Proxy {
             carried: AtomicU64::new(0),
             most: AtomicU64::new(u64::MAX),
             rate: AtomicU64::new(u64::MAX),
+            came: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         });
         let serving = Arc::clone(&shared);
@@ -81,11 +83,36 @@ impl Proxy {
         }
     }
 
-    /// Resets the connection that came last.
+    /// The connection that came last, but for the first of all, on which messages go.
+    fn take_last(&self) -> Option<[TcpStream; 2]> {
+        let mut open = self.shared.open();
+        if open.len() > 1 { open.pop() } else { None }
+    }
+
+    /// Resets the lane that came last.
     pub(crate) fn reset_last(&self) {
-        if let Some(ends) = self.shared.open().pop() {
+        if let Some(ends) = self.take_last() {
             ends.iter().for_each(reset);
         }
+    }
+
+    /// Closes the lane that came last as a program that ends does.
+    pub(crate) fn close_last(&self) {
+        if let Some(ends) = self.take_last() {
+            for end in &ends {
+                let _ = end.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    /// How many connections came so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.came.load(Ordering::SeqCst)
+    }
+
+    /// Bytes that went to the target so far, on all connections.
+    pub(crate) fn carried(&self) -> u64 {
+        self.shared.carried.load(Ordering::SeqCst)
     }
 
     /// Closes every connection as a program that ends does.
@@ -100,11 +127,6 @@ impl Proxy {
     /// Stops when so many bytes have gone to the target.
     pub(crate) fn stop_after(&self, bytes: u64) {
         self.shared.most.store(bytes, Ordering::SeqCst);
-    }
-
-    /// Bytes that went to the target so far, on all connections.
-    pub(crate) fn carried(&self) -> u64 {
-        self.shared.carried.load(Ordering::SeqCst)
     }
 
     /// Waits until so many bytes have gone to the target, or `over` says that no more will.
@@ -179,6 +201,7 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
             let shared = Arc::clone(shared);
             thread::spawn(move || forward(from, to, direction, &shared));
         }
+        shared.came.fetch_add(1, Ordering::SeqCst);
         shared.open().push([client, server]);
     }
 }

@@ -220,9 +220,30 @@ fn remains() -> Vec<(Message, &'static str)> {
     ]
 }
 
+fn lanes() -> Vec<(Message, &'static str)> {
+    vec![
+        (Message::LaneLost { lane: 2 }, "16000003a10002"),
+        (
+            Message::LaneClosed {
+                lane: 2,
+                taken: 300,
+            },
+            "17000007a200020119012c",
+        ),
+    ]
+}
+
 /// Each message, and its bytes in hexadecimal with its header.
 pub(super) fn goldens() -> Vec<(Message, &'static str)> {
-    [greetings(), entries(), endings(), vec![flawed()], remains()].concat()
+    [
+        greetings(),
+        entries(),
+        endings(),
+        vec![flawed()],
+        remains(),
+        lanes(),
+    ]
+    .concat()
 }
 
 fn hex(message: &Message) -> String {
