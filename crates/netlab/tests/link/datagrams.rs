@@ -61,7 +61,8 @@ struct Arrived {
     whole: bool,
 }
 
-/// Sends datagrams from left to right; what arrives, or `None` with a reason told. Then the rightward link is as it is by default.
+/// Sends datagrams from left to right; what arrives, or `None` with a reason told. Then the rightward link is as it
+/// is by default.
 fn send(lab: &Lab, plan: Plan) -> Option<Vec<Arrived>> {
     let receiver = lab.right().run(|| {
         let mut receiver = Command::new("python3");
