@@ -22,7 +22,8 @@
 //! For tests and benchmarks only. Needs root, or a user namespace in which the caller is root, around the whole
 //! process: `unshare -Ur cargo test`. A process cannot make that one itself once it has threads, as tests have
 //! (`unshare(2)`). `/dev/net/tun` must be open to the caller then, which it is where udev made it (mode 0666). All of
-//! the lab works there; programs in it lack what only root itself has, such as socket buffers beyond the system's limit.
+//! the lab works there; programs in it lack what only root itself has, such as socket buffers beyond the system's
+//! limit.
 
 mod chances;
 mod conditions;

@@ -61,7 +61,8 @@ struct Arrived {
     whole: bool,
 }
 
-/// Sends datagrams from left to right; what arrives, or `None` with a reason told. Then the rightward link is as it is by default.
+/// Sends datagrams from left to right; what arrives, or `None` with a reason told. Then the rightward link is as it
+/// is by default.
 fn send(lab: &Lab, plan: Plan) -> Option<Vec<Arrived>> {
     let receiver = lab.right().run(|| {
         let mut receiver = Command::new("python3");
@@ -157,7 +158,7 @@ fn counter(lab: &Lab, protocol: &str, name: &str) -> usize {
 fn datagrams_arrive_at_the_rate() {
     let rate = 20_000_000;
     let plan = Plan {
-        count: 4000,
+        count: 8000,
         size: 1000,
         interval: 0,
     };
@@ -173,10 +174,10 @@ fn datagrams_arrive_at_the_rate() {
         return;
     };
     // All were there at once: however late the machine is at times, the last one is due at its moment.
-    assert_eq!(arrived.len(), 4000);
+    assert_eq!(arrived.len(), 8000);
     assert_eq!(overtakers(&arrived), 0);
-    let took = arrived[3999].nanoseconds - arrived[0].nanoseconds;
-    let bits = 3999.0 * f64::from((plan.size + HEADERS) * 8);
+    let took = arrived[7999].nanoseconds - arrived[0].nanoseconds;
+    let bits = 7999.0 * f64::from((plan.size + HEADERS) * 8);
     let seen = bits / Duration::from_nanos(took).as_secs_f64();
     let ratio = seen / rate as f64;
     eprintln!("{seen} bit/s of {rate}");
