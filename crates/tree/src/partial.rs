@@ -305,6 +305,18 @@ impl Directory {
         Ok(None)
     }
 
+    /// Makes the content of a file durable and lets go of what is held of it in memory: what is read afterwards comes from
+    /// the storage.
+    ///
+    /// # Errors
+    /// It is no regular file, or the disk is full or failing.
+    pub fn forget_cached(&self, name: Name<'_>) -> io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = self.open_own(name.as_bytes(), flags)?;
+        file.sync()?;
+        Ok(self.storage().forget_cached(file.as_fd())?)
+    }
+
     /// Removes what another process left of a file that is complete by now: after a power cut, what was there before it got
     /// its name may be there again.
     ///

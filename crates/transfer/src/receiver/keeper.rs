@@ -191,7 +191,10 @@ impl Keeper {
         (existing, assurance): (Existing, Assurance),
     ) -> Found {
         let name = path.name();
-        if let Some(hash) = self.find_whole(path, parent, version) {
+        // Whoever named it may not have read it again.
+        let is_seen_to = |hash| !assurance.reread || read_back(parent, name) == Some(hash);
+        let known = self.find_whole(path, parent, version);
+        if let Some(hash) = known.filter(|hash| is_seen_to(*hash)) {
             if version.size > EXTENT_SIZE {
                 // Where that cannot be done, it stays: no reason to send the file again.
                 let _ = parent.discard_remains(name);
@@ -200,7 +203,7 @@ impl Keeper {
         }
         match parent.resume_file(name, version, parent.boot_id()) {
             Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
-                Ok(Some(hash)) => Found::Whole(hash),
+                Ok(Some(hash)) if is_seen_to(hash) => Found::Whole(hash),
                 _ => Found::Nothing,
             },
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
@@ -294,6 +297,12 @@ fn first_subtrees(tree: ContentTree, size: u64) -> ContentTree {
         return tree;
     }
     ContentTree::from_subtrees(size, tree.subtrees().take(MAX_HELD)).unwrap_or_default()
+}
+
+/// The hash of what the storage gives back of a file.
+fn read_back(parent: &Directory, name: Name<'_>) -> Option<Hash> {
+    parent.forget_cached(name).ok()?;
+    hash_of(parent, name)
 }
 
 fn hash_of(parent: &Directory, name: Name<'_>) -> Option<Hash> {
