@@ -226,7 +226,12 @@ impl Keeper {
         };
         match parent.resume_file(name, version, parent.boot_id(), MAX_HELD) {
             Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
-                Ok(Some(hash)) => Found::Whole(hash),
+                // Whoever named it may not have read it again.
+                Ok(Some(hash))
+                    if !assurance.reread || hash_of(parent, name, true) == Some(hash) =>
+                {
+                    Found::Whole(hash)
+                }
                 _ => nothing,
             },
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {

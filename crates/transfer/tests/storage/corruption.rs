@@ -4,13 +4,14 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use packhorse_transfer::{Assurance, Disk, Storage};
 use packhorse_tree::is_own;
 use rustix::fd::BorrowedFd;
+use rustix::fs::fstat;
 use rustix::io::{Errno, Result};
 use tempfile::TempDir;
 
@@ -24,6 +25,8 @@ const CONTENT: usize = 4096;
 enum Fault {
     /// A bit is another one when it is written, once.
     Altered,
+    /// The same; no other file can be written.
+    AlteredAlone,
     /// It lands elsewhere, once.
     Elsewhere,
     /// It is said to be written, and is not, once.
@@ -45,6 +48,8 @@ struct Faulty {
     fault: Fault,
     /// It has happened, or happens next.
     turn: AtomicBool,
+    /// The inode of the file that it happened to.
+    victim: OnceLock<u64>,
 }
 
 impl Faulty {
@@ -63,6 +68,15 @@ impl Storage for Faulty {
             Fault::Altered if self.once() => {
                 let mut altered = bytes.to_vec();
                 altered[bytes.len() / 2] ^= 0x10;
+                return write(&altered, offset);
+            }
+            Fault::AlteredAlone => {
+                let inode = fstat(file)?.st_ino;
+                if *self.victim.get_or_init(|| inode) != inode {
+                    return Err(Errno::IO);
+                }
+                let mut altered = bytes.to_vec();
+                altered[0] ^= 0x10;
                 return write(&altered, offset);
             }
             Fault::Elsewhere if self.once() => return write(bytes, offset + 4096),
@@ -117,6 +131,7 @@ impl Ground {
         let storage = Faulty {
             fault,
             turn: AtomicBool::new(false),
+            victim: OnceLock::new(),
         };
         self.transfer(&Way::on(Arc::new(storage)).with(assurance))
     }
@@ -176,6 +191,21 @@ fn a_page_that_comes_back_different_is_seen_by_reading_it_again() {
         .transfer(&Way::on(Arc::new(Disk)).with(REREAD))
         .whole();
     assert_eq!(ground.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn what_an_earlier_session_stored_is_read_again_as_well() {
+    for (again, differences) in [(Assurance::default(), 1), (REREAD, 0)] {
+        let ground = Ground::new();
+        fs::write(ground.path("source/tree/other"), bytes(3 << 20, 2)).expect("a file");
+        let ended = ground.transfer_with(Fault::AlteredAlone, Assurance::default());
+        assert_eq!(ended.failed.len(), 1, "{ended:?}");
+        let receipt = ground
+            .transfer(&Way::on(Arc::new(Disk)).with(again))
+            .whole();
+        assert_eq!(receipt.assurance, again);
+        assert_eq!(ground.differences().len(), differences, "{again:?}");
+    }
 }
 
 #[test]

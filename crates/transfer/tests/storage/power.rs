@@ -91,15 +91,14 @@ struct Told {
 }
 
 impl Told {
-    /// When the power fails: at any time, and now and then around the receipt.
+    /// When the power fails: at any time, and now and then after the receipt.
     fn moment(&self, rng: &mut Rng) -> usize {
         let changes = &self.record.changes;
-        let last = changes
+        let receipt = changes
             .iter()
-            .rposition(|change| matches!(change, Change::SyncFilesystem));
-        let from = last
-            .filter(|_| rng.u8(..5) == 0)
-            .map_or(self.before, |last| last.max(self.before));
+            .rposition(|change| matches!(change, Change::Receipt));
+        let after = receipt.filter(|_| rng.u8(..5) == 0);
+        let from = after.map_or(self.before, |receipt| receipt + 1);
         rng.usize(from..=changes.len())
     }
 }
