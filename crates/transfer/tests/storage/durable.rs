@@ -205,7 +205,7 @@ fn many_small_files_share_their_syncs() {
     let single = count(|change| matches!(change, Change::SyncContent { .. }));
     let whole = count(|change| matches!(change, Change::SyncFilesystem));
     println!("2000 files: {single} times fdatasync, {whole} times syncfs");
-    // At least every other batch is a full one: 256 files wait at most, and four of them are synced one by one.
+    // How many wait for a sync depends on how long it takes: with quick ones each batch is small.
     assert!(
         single + whole < 200,
         "{single} times fdatasync, {whole} times syncfs"
