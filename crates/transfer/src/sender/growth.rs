@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
+use packhorse_proto::extent::EXTENT_SIZE;
 use tokio::time::Instant;
 
 /// What one more lane has to bring, to be kept.
 const GAIN: f64 = 1.05;
+
+/// Bytes of an extent, which goes whole on one lane.
+#[allow(clippy::cast_precision_loss, reason = "it is small")]
+const EXTENT: f64 = EXTENT_SIZE as f64;
 
 /// What a file costs beside its content: bytes of a large file that take about as long.
 const FILE: u64 = 16 << 10;
@@ -35,6 +40,11 @@ const LONG_LINK: f64 = 125e6;
 
 /// The share of a send buffer that can be under way: the rest is the kernel's own (2.7 of 4 MiB were seen).
 const UNDER_WAY: f64 = 0.6;
+
+/// How long an extent may take on a lane. Where it takes longer, lanes are too many for what they carry together: the last
+/// extents of a file are then waited for on connections that have found a small share of the link (245 of 250 MB took 21 s
+/// on 16 lanes of 100 Mbit/s, and the rest 6).
+const EXTENT_TIME: f64 = 1.0;
 
 /// What to do about lanes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,12 +98,20 @@ pub(super) struct Growth {
     added: u16,
     /// Steps since then that showed no gain.
     in_vain: u32,
+    /// Lanes were opened for a long link of which nothing was known: it may be that they are too many.
+    doubtful: bool,
+    /// Work per second before some of them were given up, and how many that were.
+    given_up: Option<(f64, u16)>,
     pause: Duration,
 }
 
 /// What was moved: content, and what files cost beside it.
 pub(super) fn work(bytes: u64, files: u64) -> u64 {
     bytes.saturating_add(files.saturating_mul(FILE))
+}
+
+fn share(part: u16, of: u16) -> f64 {
+    f64::from(part) / f64::from(of.max(1))
 }
 
 impl Growth {
@@ -126,6 +144,8 @@ impl Growth {
             before: None,
             added: 0,
             in_vain: 0,
+            doubtful: false,
+            given_up: None,
             pause: PAUSE,
         }
     }
@@ -145,6 +165,7 @@ impl Growth {
         let Standing { now, waiting, .. } = standing;
         let windows = std::mem::take(&mut self.window_lanes);
         if waiting && windows > self.lanes {
+            self.doubtful = true;
             return self.add(windows - self.lanes, None, standing);
         }
         let Some(began) = self.began else {
@@ -162,7 +183,25 @@ impl Growth {
         }
         self.next_look = now + self.step;
         self.began = Some(standing);
-        let gained = self.before.is_none_or(|before| rate > before * GAIN);
+        if let Some((before, less)) = self.given_up.take()
+            && waiting
+            && rate < before * (1.0 - share(less, self.lanes + less) / 2.0)
+        {
+            // They were missed.
+            self.doubtful = false;
+            return self.add(less, None, standing);
+        }
+        let crowded = f64::from(self.lanes) * EXTENT > rate * EXTENT_TIME;
+        self.doubtful &= crowded && self.lanes > 1;
+        if self.doubtful {
+            return self.give_up_half(rate, now);
+        }
+        // Where lanes are many for what they carry, one more has to bring half of what it would at best.
+        let wanted = match crowded {
+            true => 1.0 + share(self.added, self.lanes - self.added.min(self.lanes - 1)) / 2.0,
+            false => GAIN,
+        };
+        let gained = self.before.is_none_or(|before| rate > before * wanted);
         let (most, more) = if waits {
             (self.bounds.peer, (self.lanes / 2).max(1))
         } else {
@@ -176,13 +215,23 @@ impl Growth {
             return Decision::Stay;
         }
         self.in_vain += 1;
-        if self.in_vain < PATIENCE {
+        if self.in_vain < PATIENCE && !crowded {
             return Decision::Stay;
         }
         let vain = self.added.min(self.lanes - 1);
         self.lanes -= vain;
         self.rest(now);
         Decision::Drop(vain)
+    }
+
+    /// Gives up half of the lanes, to see whether they are missed.
+    fn give_up_half(&mut self, rate: f64, now: Instant) -> Decision {
+        let less = self.lanes / 2;
+        self.lanes -= less;
+        self.given_up = Some((rate, less));
+        self.before = None;
+        self.postpone(now);
+        Decision::Drop(less)
     }
 
     fn add(&mut self, more: u16, rate: Option<f64>, standing: Standing) -> Decision {
@@ -335,6 +384,41 @@ mod tests {
             let had = play(&mut growth, now, (1, 0.0), |_| 0);
             assert_eq!(*had.last().unwrap(), expected, "{milliseconds} ms: {had:?}");
         }
+    }
+
+    const LONG: Bounds = Bounds {
+        round_trip: Duration::from_millis(200),
+        ..LOCAL
+    };
+
+    #[test]
+    fn lanes_that_a_slow_link_does_not_need_are_given_up() {
+        let (mut growth, now) = new(LONG);
+        // A tenth of a gigabit, whoever shares it.
+        let had = play(&mut growth, now, (60, 0.0), |_| 12_000_000);
+        assert!(had.starts_with(&[1, 10, 5]), "{had:?}");
+        // What is tried beyond goes at once.
+        assert_eq!(growth.lanes(), 5, "{had:?}");
+        assert!(had[2..].iter().all(|&lanes| lanes <= 7), "{had:?}");
+    }
+
+    #[test]
+    fn lanes_that_have_a_rate_each_stay_however_small_it_is() {
+        let (mut growth, now) = new(LONG);
+        let had = play(&mut growth, now, (60, 0.0), |lanes| {
+            90_000 * u64::from(lanes)
+        });
+        assert!(had.starts_with(&[1, 10, 5, 10]), "{had:?}");
+        assert_eq!(growth.lanes(), 16, "{had:?}");
+    }
+
+    #[test]
+    fn a_fast_link_keeps_what_it_was_given() {
+        let (mut growth, now) = new(LONG);
+        let had = play(&mut growth, now, (10, 0.0), |lanes| {
+            10_000_000 * u64::from(lanes.min(12))
+        });
+        assert!(had.iter().skip(1).all(|&lanes| lanes >= 10), "{had:?}");
     }
 
     #[test]
