@@ -58,7 +58,7 @@ pub(crate) enum Found {
     /// A partial file, and which of its extents it holds.
     Part(Box<(Temporary, ContentTree)>),
     Nothing,
-    /// A file of this session's making that a power cut has damaged: not one to be kept.
+    /// A file that an earlier session stored and a power cut has damaged: not one to be kept.
     Damaged,
 }
 
