@@ -177,7 +177,7 @@ impl State {
                     format_args!("lane {lane} is lost: {message}"),
                 ),
                 LaneChange::Replaced => {
-                    ui.at(Volume::Verbose, format_args!("lane {lane} is in its place"))
+                    ui.at(Volume::Verbose, format_args!("lane {lane} is in its place"));
                 }
             },
             Event::Progress(progress) => self.display.update(progress),
