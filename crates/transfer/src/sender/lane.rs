@@ -68,10 +68,11 @@ impl LaneOut {
 
     /// Does the queue's work until there is none left. Answers how that went, and what was sent.
     pub(crate) fn run(mut self) -> (io::Result<()>, SentList) {
-        let outcome = match self.work() {
-            // What shut the connection down is no end that the peer has seen.
-            Ok(()) if self.given_up.load(Ordering::Acquire) => Err(io::ErrorKind::TimedOut.into()),
-            outcome => outcome,
+        let outcome = self.work();
+        // What shut the connection down is neither an end that the peer has seen nor the reason.
+        let outcome = match self.given_up.load(Ordering::Acquire) {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => outcome,
         };
         (outcome, self.sent)
     }

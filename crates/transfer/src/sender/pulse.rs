@@ -6,7 +6,10 @@ use packhorse_endpoint::{TcpInfo, TcpInfoError};
 use tokio::time::Instant;
 
 /// How long a lane may wait for an answer, while the control connection is heard.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long its thread may take to notice that its connection is over for the kernel: it may wait for work.
+const GONE: Duration = Duration::from_secs(2);
 
 /// The control connection is heard each second; where it is not for so long, more than a lane stands still.
 pub(super) const ALIVE: Duration = Duration::from_secs(5);
@@ -61,7 +64,8 @@ impl Pulse {
         if !signs.waits || heard {
             *self = Self::new(signs, now);
         }
-        now.duration_since(self.since) >= PATIENCE
+        let patience = signs.heard.map_or(GONE, |_| PATIENCE);
+        now.duration_since(self.since) >= patience
     }
 }
 
@@ -96,9 +100,9 @@ mod tests {
         assert_eq!(stands_still((0..60).map(|_| (true, 7))), Some(10));
         let late = (0..60).map(|second| (true, 1 + second.min(20)));
         assert_eq!(stands_still(late), Some(30));
-        // The kernel has forgotten it.
-        let gone = (0..60).map(|second| (true, if second < 5 { 9 } else { 0 }));
-        assert_eq!(stands_still(gone), Some(10));
+        // The kernel has forgotten it, after some idle time.
+        let gone = (0..60).map(|second| if second < 30 { (false, 9) } else { (true, 0) });
+        assert_eq!(stands_still(gone), Some(31));
     }
 
     #[test]
@@ -115,5 +119,33 @@ mod tests {
         assert_eq!(stands_still(closed), None);
         let idle = (0..600).map(|_| (false, 7));
         assert_eq!(stands_still(idle), None);
+    }
+
+    /// What the unit tests take for granted of the kernel.
+    #[test]
+    fn the_kernel_of_a_peer_that_does_not_read_answers() {
+        use std::io::Write as _;
+        use std::net::{TcpListener, TcpStream};
+
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (_peer, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        while stream.write(&[0; 1 << 16]).is_ok() {}
+        let mut asker = packhorse_endpoint::TcpInfoReader::new(&stream).unwrap();
+        let Some(signs) = Signs::new(asker.read()) else {
+            return;
+        };
+        let start = Instant::now();
+        let mut pulse = Pulse::new(signs, start);
+        let mut last = signs.heard;
+        while start.elapsed() < PATIENCE + Duration::from_secs(2) {
+            // How long it stands is what is tested.
+            std::thread::sleep(Duration::from_millis(100));
+            let signs = Signs::new(asker.read()).unwrap();
+            last = signs.heard;
+            assert!(!pulse.look(signs, Instant::now()), "{signs:?}");
+        }
+        assert!(last > signs.heard, "its window is asked for");
     }
 }

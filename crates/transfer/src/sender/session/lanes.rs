@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::super::growth::{self, Bounds, Decision, Standing};
 use super::super::losses::Next;
 use super::super::outbox::{LaneReport, Task};
-use super::super::pulse::{ALIVE, PATIENCE};
+use super::super::pulse::ALIVE;
 use super::super::sent::{Lost, SentList, What};
 use super::super::shared::SendAgain;
 use super::{Session, proof};
@@ -305,9 +305,7 @@ impl Session {
 
 fn tell_lost(lane: u16, error: &io::Error, observer: &mut Observer) {
     let message = match error.kind() {
-        io::ErrorKind::TimedOut => {
-            format!("nothing came back on it for {} s", PATIENCE.as_secs())
-        }
+        io::ErrorKind::TimedOut => "it stood still: nothing came back on it".to_owned(),
         io::ErrorKind::UnexpectedEof => "it ended before its end".to_owned(),
         _ => error.to_string(),
     };
