@@ -292,7 +292,7 @@ def extent(number, offset, data=None, only=False):
 
 bad_content("content_beyond_the_end", record(item(CONTENT, 0, 0, b"four")))
 bad_content("content_that_starts_beyond_the_end", record(item(CONTENT, 0, EXTENT, b"abc")))
-bad_content("content_at_the_end_of_numbers", record(item(CONTENT, 0, (1 << 64) - 2, b"abc")), size=TOP - 1)
+bad_content("content_at_the_end_of_numbers", record(item(CONTENT, 0, (1 << 64) - 2, b"abc")), size=EXTENT + 1)
 bad_content(
     "content_that_overlaps",
     record(item(CONTENT, 0, 0, b"x" * 1000)),

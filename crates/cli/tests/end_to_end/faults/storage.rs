@@ -25,7 +25,7 @@ fn a_disk_that_fills_and_has_room_again() {
     for name in ["a", "b", "c"] {
         ground.source_file(&format!("tree/{name}.bin"), random.bytes(24 << 20));
     }
-    for number in 0..30 {
+    for number in 0..20 {
         ground.source_file(&format!("tree/d/{number}.bin"), random.bytes(1 << 20));
     }
     let ballast = ground.destination().join("ballast");

@@ -126,7 +126,10 @@ impl Proxy {
 
     /// Stops when so many bytes have gone to the target.
     pub(crate) fn stop_after(&self, bytes: u64) {
+        let held = self.shared.held.lock().expect("no thread panics with it");
         self.shared.most.store(bytes, Ordering::SeqCst);
+        drop(held);
+        self.shared.released.notify_all();
     }
 
     /// Waits until so many bytes have gone to the target, or `over` says that no more will.
