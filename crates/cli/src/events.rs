@@ -153,6 +153,19 @@ impl Events {
         Self { to, failure: None }
     }
 
+    fn lane(&mut self, lane: u16, change: &LaneChange) {
+        let (change, message) = match change {
+            LaneChange::Lost { message } => ("lost", Some(&**message)),
+            LaneChange::Replaced => ("replaced", None),
+        };
+        let fields = Lane {
+            lane,
+            change,
+            message,
+        };
+        self.line("lane", fields);
+    }
+
     /// Writes the line of `event`.
     pub(crate) fn event(&mut self, event: &Event) {
         match event {
@@ -218,20 +231,7 @@ impl Events {
                     elapsed_seconds: elapsed.as_secs_f64(),
                 },
             ),
-            Event::Lane { lane, change } => {
-                let (change, message) = match change {
-                    LaneChange::Lost { message } => ("lost", Some(&**message)),
-                    LaneChange::Replaced => ("replaced", None),
-                };
-                self.line(
-                    "lane",
-                    Lane {
-                        lane: *lane,
-                        change,
-                        message,
-                    },
-                );
-            }
+            Event::Lane { lane, change } => self.lane(*lane, change),
             Event::Progress(progress) => self.line("progress", progress_fields(progress)),
             Event::Stored {
                 number,

@@ -171,15 +171,7 @@ impl State {
                     elapsed.as_secs_f64()
                 ),
             ),
-            Event::Lane { lane, change } => match change {
-                LaneChange::Lost { message } => ui.at(
-                    Volume::Verbose,
-                    format_args!("lane {lane} is lost: {message}"),
-                ),
-                LaneChange::Replaced => {
-                    ui.at(Volume::Verbose, format_args!("lane {lane} is in its place"));
-                }
-            },
+            Event::Lane { lane, change } => show_lane(ui, *lane, change),
             Event::Progress(progress) => self.display.update(progress),
             Event::Stored { entry, hash, .. } => show_stored(ui, entry, hash.as_ref()),
             Event::Kept { path, .. } => {
@@ -198,6 +190,18 @@ impl State {
             }
             Event::Classic(event) => classic::show(ui, event),
             _ => {}
+        }
+    }
+}
+
+fn show_lane(ui: &Ui, lane: u16, change: &LaneChange) {
+    match change {
+        LaneChange::Lost { message } => ui.at(
+            Volume::Verbose,
+            format_args!("lane {lane} is lost: {message}"),
+        ),
+        LaneChange::Replaced => {
+            ui.at(Volume::Verbose, format_args!("lane {lane} is in its place"));
         }
     }
 }

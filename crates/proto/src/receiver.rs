@@ -308,8 +308,7 @@ impl Receiver {
                 receiving.handle_message(message, &self.control.limits, &mut self.events)?;
                 self.collect();
             }
-            (State::AwaitReceipt(_), Message::Progress(_))
-            | (State::AwaitBye, Message::Progress(_)) => {}
+            (State::AwaitReceipt(_) | State::AwaitBye, Message::Progress(_)) => {}
             (State::AwaitBye, Message::Bye) => {
                 self.state = State::Closed;
                 self.control.end();

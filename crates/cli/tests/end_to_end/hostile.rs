@@ -204,8 +204,16 @@ fn content_for_what_was_never_listed_waits() {
 #[test]
 fn lane_dies_in_a_record() {
     if let Some(attack) = Attack::run("lane_dies_in_a_record") {
-        attack.receiver.expect_code_in(&[3]).expect_says("lost");
-        attack.refused(9).lacks("file");
+        attack.served();
+        attack.holds("file", &[b'y'; 100_000]);
+    }
+}
+
+#[test]
+fn lane_that_was_lost_before_it_came() {
+    if let Some(attack) = Attack::run("lane_that_was_lost_before_it_came") {
+        attack.served();
+        attack.holds("file", b"abc");
     }
 }
 

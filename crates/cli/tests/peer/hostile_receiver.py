@@ -199,12 +199,37 @@ def bytes_on_a_lane(listener):
 
 @scenario
 def closes_lanes(listener):
-    """Resets each lane as soon as it comes."""
+    """Resets each lane as soon as it comes, and says that it took nothing."""
     served = Served(listener)
-    stream, _ = listener.accept()
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    stream.close()
-    served.hear_end()
+    threading.Thread(target=reset_lanes, args=(listener,), daemon=True).start()
+    served.control.keep_saying_progress(lambda: (0, 0, 0, 0))
+    while True:
+        kind, fields = served.control.hear()
+        if kind == wire.LANE_LOST:
+            served.say(wire.LANE_CLOSED, {0: fields[0], 1: 0})
+
+
+def reset_lanes(listener):
+    while True:
+        stream, _ = listener.accept()
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        stream.close()
+
+
+def bad_end_of_a_lane(name, *ends):
+    def run(listener):
+        served = Served(listener)
+        served.read_lanes()
+        served.hear_listing()
+        served.control.write(b"".join(wire.message(wire.LANE_CLOSED, {0: lane, 1: taken}) for lane, taken in ends))
+        served.hear_end()
+
+    SCENARIOS[name] = run
+
+
+bad_end_of_a_lane("lane_that_took_more_than_was_sent", (0, 1000))
+bad_end_of_a_lane("end_of_a_lane_that_never_was", (7, 0))
+bad_end_of_a_lane("end_of_a_lane_twice", (0, 0), (0, 0))
 
 
 @scenario

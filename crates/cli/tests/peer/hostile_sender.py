@@ -56,6 +56,9 @@ class Session:
     def say(self, kind, body):
         self.control.say(kind, body)
 
+    def expect(self, kind):
+        return self.control.expect(kind)
+
     def list(self, *entries):
         fields = [e.fields() if isinstance(e, tree.Entry) else e for e in entries]
         self.say(wire.ENTRIES, {0: self.listed, 1: fields})
@@ -362,14 +365,48 @@ def content_for_what_was_never_listed(address):
     session.control.over.set()
 
 
+def until_closed(lane):
+    try:
+        if lane.recv(1):
+            raise wire.Broken("bytes on a lane")
+    except ConnectionError:
+        pass
+
+
 @scenario
 def lane_dies_in_a_record(address):
     session = Session(address)
-    session.list(entry("file", size=100_000))
+    session.list(file := with_hash(entry("file", size=100_000), b"y" * 100_000))
     half = record(b"", length=100_000) + b"half"
     lane = session.lane(data=record(item(CONTENT, 0, 0, b"x" * 1000)) + half)
     lane.close()
+    if session.expect(wire.LANE_CLOSED) != {0: 0, 1: 0}:
+        raise wire.Broken("half a file was taken")
+    # Its number is used, and what came of the file does not count.
+    until_closed(session.lane())
+    session.lane(1, whole(0, b"y" * 100_000) + wire.LANE_END)
+    session.complete(file)
+
+
+@scenario
+def loss_of_a_lane_twice(address):
+    session = Session(address)
+    session.say(wire.LANE_LOST, {0: 3})
+    if session.expect(wire.LANE_CLOSED) != {0: 3, 1: 0}:
+        raise wire.Broken("a lane that never came has brought something")
+    session.say(wire.LANE_LOST, {0: 3})
     session.hear_end()
+
+
+@scenario
+def lane_that_was_lost_before_it_came(address):
+    session = Session(address)
+    session.say(wire.LANE_LOST, {0: 0})
+    session.expect(wire.LANE_CLOSED)
+    session.list(file := with_hash(entry("file"), b"abc"))
+    until_closed(session.lane(data=whole(0, b"abc") + wire.LANE_END))
+    session.lane(1, whole(0, b"abc") + wire.LANE_END)
+    session.complete(file)
 
 
 # --- What the receiver has to live with ------------------------------------------------------------

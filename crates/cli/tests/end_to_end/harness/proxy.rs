@@ -24,6 +24,8 @@ struct Shared {
     target: Mutex<String>,
     /// Both ends of each connection, in the order in which they came.
     open: Mutex<Vec<[TcpStream; 2]>>,
+    /// Clients that have ended their direction by themselves.
+    ended: Mutex<Vec<SocketAddr>>,
     /// Whether bytes are held back, in each direction: to the target, and from it.
     held: Mutex<[bool; 2]>,
     released: Condvar,
@@ -53,6 +55,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target: Mutex::new(target.to_owned()),
             open: Mutex::new(Vec::new()),
+            ended: Mutex::new(Vec::new()),
             held: Mutex::new([false; 2]),
             released: Condvar::new(),
             carried: AtomicU64::new(0),
@@ -85,8 +88,15 @@ impl Proxy {
 
     /// The connection that came last, but for the first of all, on which messages go.
     fn take_last(&self) -> Option<[TcpStream; 2]> {
+        let ended = self.shared.ended.lock().expect("no thread panics with it");
         let mut open = self.shared.open();
-        if open.len() > 1 { open.pop() } else { None }
+        let is_open = |[client, _]: &[TcpStream; 2]| {
+            client
+                .peer_addr()
+                .is_ok_and(|address| !ended.contains(&address))
+        };
+        let last = open.iter().rposition(is_open).filter(|&last| last > 0)?;
+        Some(open.remove(last))
     }
 
     /// Resets the lane that came last.
@@ -223,6 +233,11 @@ fn forward(mut from: TcpStream, mut to: TcpStream, direction: usize, shared: &Sh
             buffer.len()
         };
         let read = match from.read(&mut buffer[..share]) {
+            Ok(0) if direction == 0 => {
+                let mut ended = shared.ended.lock().expect("no thread panics with it");
+                ended.extend(from.peer_addr());
+                break;
+            }
             Ok(0) | Err(_) => break,
             Ok(read) => read,
         };

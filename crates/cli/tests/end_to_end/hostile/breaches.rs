@@ -84,6 +84,7 @@ mod content {
 
     // A lane's items are of entries, and so is what is said of them.
     breaches! {
+        loss_of_a_lane_twice: "lane that was lost";
         content_beyond_the_end: "protocol";
         content_that_starts_beyond_the_end: "protocol";
         content_at_the_end_of_numbers: "protocol";

@@ -44,6 +44,9 @@ breaches! {
     settlement_of_all_numbers: "protocol";
     settlement_beyond_numbers: "protocol";
     settlement_twice: "settled";
+    lane_that_took_more_than_was_sent: "what a lane carried";
+    end_of_a_lane_that_never_was: "never was";
+    end_of_a_lane_twice: "came before";
     settlements_that_overlap: "protocol";
     settlement_of_none: "protocol";
     settlement_of_odd_length: "protocol";
@@ -116,6 +119,7 @@ fn failures_with_terminal_escapes() {
 fn closes_lanes() {
     if let Some((sender, _, took)) = serve("closes_lanes") {
         sender.expect_code(3).expect_says("lost");
+        assert!(!sender.events_named("lane").is_empty(), "{}", sender.told());
         assert!(took < AT_ONCE, "{took:?}");
     }
 }
