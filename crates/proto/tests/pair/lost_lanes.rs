@@ -9,6 +9,8 @@ use packhorse_proto::window::Content;
 use crate::by_hand::{
     Side, bytes, entries, raw, receiver_events, receiving, refusal, sender_events, sending,
 };
+use crate::dice::Dice;
+use crate::play::{Pair, Setup};
 use crate::tree::file;
 
 fn lost(lane: u16) -> Vec<u8> {
@@ -158,4 +160,22 @@ fn lanes_are_lost_only_while_a_session_is_open() {
     assert_eq!(receiver.said(), [], "nobody needs it any more");
     let told = refusal(receiver, &[lost(0)]);
     assert!(told.ends_with("the receiver did not wait for it"), "{told}");
+}
+
+/// What chance does in `sessions` reaches what it is there for.
+#[test]
+fn files_on_lanes_that_are_lost_by_chance_are_sent_again_and_settled_once() {
+    let again = (0..50).map(|seed| {
+        let mut dice = Dice::new(seed);
+        let mut pair = Pair::new(Setup {
+            tree: (0..60)
+                .map(|n| file(&format!("{n:02}"), Some(n + 1)))
+                .collect(),
+            lanes: 3,
+            ..Setup::default()
+        });
+        pair.play(&mut dice);
+        pair.sender.again
+    });
+    assert!(again.sum::<u64>() > 50);
 }
