@@ -22,6 +22,7 @@ mod partials;
 mod receiver;
 mod sender;
 mod stages;
+pub mod units;
 mod verify;
 mod wire;
 

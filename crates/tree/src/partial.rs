@@ -151,6 +151,12 @@ impl Checkpointer {
         Self(Arc::downgrade(journal))
     }
 
+    /// Whether the file is written yet.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+
     /// Makes durable what was noted so far, where there is something new: after a power cut it is believed then. `false`
     /// where the file is not written any more.
     ///
@@ -351,13 +357,8 @@ impl Directory {
         (boot, most): (BootId, usize),
         (part, journal_name, journal): (&[u8], &[u8], File),
     ) -> io::Result<Option<Remains>> {
-        let mut header = [0; HEADER];
-        if journal.read_at(&mut header, 0)? < HEADER {
-            return Ok(None);
-        }
-        let header = Header::parse(&header);
-        let Some(header) =
-            header.filter(|header| header.version == version && header.name == name.as_bytes())
+        let Some(header) = header_of(&journal)?
+            .filter(|header| header.version == version && header.name == name.as_bytes())
         else {
             return Ok(None);
         };
@@ -488,15 +489,18 @@ impl Directory {
 
 /// What a journal says its file is to become, and what of that is there.
 pub(crate) fn progress(journal: &File) -> io::Result<Option<(Header, ContentTree)>> {
-    let mut header = [0; HEADER];
-    if journal.read_at(&mut header, 0)? < HEADER {
-        return Ok(None);
-    }
-    let Some(header) = Header::parse(&header) else {
+    let Some(header) = header_of(journal)? else {
         return Ok(None);
     };
     let (tree, _) = tree_of(journal, &mut Records::new(&header))?;
     Ok(Some((header, tree)))
+}
+
+/// What a journal begins with; `None` for what is no journal.
+fn header_of(journal: &File) -> io::Result<Option<Header>> {
+    let mut header = [0; HEADER];
+    let read = journal.read_at(&mut header, 0)?;
+    Ok(Header::parse(&header).filter(|_| read == HEADER))
 }
 
 /// The extents that a journal speaks of, and of how many of its first records they are on stable storage.

@@ -7,7 +7,7 @@ use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::extent::ExtentValue;
 use packhorse_proto::path::Name;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FallocateFlags, FsWord, OFlags, StatFs, fstat, fstatfs, fstatvfs};
+use rustix::fs::{FallocateFlags, FsWord, OFlags, StatFs, fstatfs, fstatvfs};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -95,22 +95,6 @@ impl Temporary {
     /// The disk is full or failing: what was written may not be there.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync()
-    }
-
-    /// Makes everything durable that is on the same filesystem.
-    ///
-    /// # Errors
-    /// The disk is full or failing: anything that was written there since this file was opened may not be there.
-    pub fn sync_filesystem(&self) -> io::Result<()> {
-        Ok(self.file.storage().sync_filesystem(self.as_fd())?)
-    }
-
-    /// The number of the device that it is on.
-    ///
-    /// # Errors
-    /// The filesystem does not answer.
-    pub fn device(&self) -> io::Result<u64> {
-        Ok(fstat(&self.file)?.st_dev)
     }
 
     /// Lets go of what the system holds of it in memory, where it is on the storage as well: what is read afterwards
@@ -267,10 +251,6 @@ pub enum Room {
 
 /// Whether a filesystem takes as much room for content as the content has bytes: one that compresses may have room for a
 /// file that is larger than what is free. The numbers are those of statfs(2).
-#[allow(
-    clippy::useless_conversion,
-    reason = "the number is a narrower one on other machines"
-)]
 fn stores_as_it_is(filesystem: &StatFs) -> bool {
     const EXT4: FsWord = 0xef53;
     const XFS: FsWord = 0x5846_5342;

@@ -151,7 +151,7 @@ fn disk_full() {
     for side in [&receiver, &sender] {
         side.expect_code(5)
             .expect_says("full")
-            .expect_says("of 8.3 MB are there");
+            .expect_says("of 8.38 MB are there");
     }
     // What is complete stays, and the same command goes on from it once there is room.
     let names = fs::read_dir(ground.destination().join("tree")).expect("it is there");

@@ -61,6 +61,13 @@ struct Arrived {
     whole: bool,
 }
 
+/// Sends datagrams over a link with these conditions to the right; the link, and what arrives.
+fn across(conditions: Conditions, plan: Plan) -> Option<(Lab, Vec<Arrived>)> {
+    let lab = lab(conditions, Conditions::default())?;
+    let arrived = send(&lab, plan)?;
+    Some((lab, arrived))
+}
+
 /// Sends datagrams from left to right; what arrives, or `None` with a reason told. Then the rightward link is as it
 /// is by default.
 fn send(lab: &Lab, plan: Plan) -> Option<Vec<Arrived>> {
@@ -193,15 +200,12 @@ fn losses_come_in_bursts() {
         seed: seed(),
         ..Conditions::default()
     };
-    let Some(lab) = lab(conditions, Conditions::default()) else {
-        return;
-    };
     let plan = Plan {
         count: 20_000,
         size: 64,
         interval: 0,
     };
-    let Some(arrived) = send(&lab, plan) else {
+    let Some((_, arrived)) = across(conditions, plan) else {
         return;
     };
     let gaps = gaps(plan, &arrived);
@@ -229,15 +233,12 @@ fn losses_alone_are_short() {
         seed: seed(),
         ..Conditions::default()
     };
-    let Some(lab) = lab(conditions, Conditions::default()) else {
-        return;
-    };
     let plan = Plan {
         count: 20_000,
         size: 64,
         interval: 0,
     };
-    let Some(arrived) = send(&lab, plan) else {
+    let Some((_, arrived)) = across(conditions, plan) else {
         return;
     };
     let gaps = gaps(plan, &arrived);
@@ -255,15 +256,12 @@ fn some_go_ahead_of_the_queue() {
         seed: seed(),
         ..Conditions::default()
     };
-    let Some(lab) = lab(conditions, Conditions::default()) else {
-        return;
-    };
     let plan = Plan {
         count: 3000,
         size: 64,
         interval: 300,
     };
-    let Some(arrived) = send(&lab, plan) else {
+    let Some((_, arrived)) = across(conditions, plan) else {
         return;
     };
     assert_eq!(arrived.len(), 3000);
@@ -278,15 +276,12 @@ fn jitter_keeps_the_order() {
         seed: seed(),
         ..Conditions::default()
     };
-    let Some(lab) = lab(conditions, Conditions::default()) else {
-        return;
-    };
     let plan = Plan {
         count: 2000,
         size: 64,
         interval: 300,
     };
-    let Some(arrived) = send(&lab, plan) else {
+    let Some((_, arrived)) = across(conditions, plan) else {
         return;
     };
     assert_eq!((arrived.len(), overtakers(&arrived)), (2000, 0));
@@ -299,15 +294,12 @@ fn checksums_drop_what_is_corrupted() {
         seed: seed(),
         ..Conditions::default()
     };
-    let Some(lab) = lab(conditions, Conditions::default()) else {
-        return;
-    };
     let plan = Plan {
         count: 5000,
         size: 1000,
         interval: 0,
     };
-    let Some(arrived) = send(&lab, plan) else {
+    let Some((lab, arrived)) = across(conditions, plan) else {
         return;
     };
     assert!(arrived.iter().all(|one| one.whole));

@@ -26,7 +26,6 @@ use super::placer::{self, Order};
 use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
 use super::report::Report;
 use super::syncer;
-use super::trouble::megabytes;
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
@@ -35,6 +34,7 @@ use crate::handshake::protection;
 use crate::receipt::Receipt;
 
 use crate::stages::nanoseconds;
+use crate::units;
 use crate::wire::{LAST_WORDS, Turn, Wire};
 
 /// Where a session's tree goes.
@@ -430,8 +430,10 @@ impl Session {
             Report::Kept(number) => self.proto.kept(number),
             Report::Failed(number, failure) => {
                 // The same command again may bring it, once there is room or the disk is mended.
-                self.lacking |=
-                    matches!(failure.class, FailureClass::NoRoom | FailureClass::Storage);
+                self.lacking |= matches!(
+                    failure.class,
+                    FailureClass::NoRoom | FailureClass::Storage | FailureClass::Unverified
+                );
                 self.proto.failed(number, failure);
             }
             Report::Durable(Ok(())) => self.durable = Some(Durable::Yes),
@@ -464,9 +466,9 @@ impl Session {
         format!(
             "{text}; {} files are complete, {} of {}{} are there",
             self.files_done,
-            megabytes(there),
+            units::bytes(there),
             if self.walked { "" } else { "at least " },
-            megabytes(known.max(there)),
+            units::bytes(known.max(there)),
         )
     }
 

@@ -2,7 +2,7 @@
 //! are not complete, and everything in the end.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -32,13 +32,14 @@ const BUFFER: usize = 1 << 17;
 /// Work for the thread, and what it has to know.
 #[derive(Debug, Default)]
 pub(crate) struct Syncer {
+    /// What is to be seen to. Not behind the lock: it is asked for with each file.
+    assurance: OnceLock<Assurance>,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    assurance: Assurance,
     waiting: Vec<Complete>,
     /// Of them, and of those that are seen to now.
     count: usize,
@@ -61,7 +62,7 @@ pub(crate) struct Complete {
 
 /// What the thread has to do next.
 enum Task {
-    Batch(Vec<Complete>, Assurance),
+    Batch(Vec<Complete>),
     Checkpoints(Vec<Checkpointer>),
     Finish(Vec<Arc<Directory>>),
     End,
@@ -73,13 +74,13 @@ impl Syncer {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says what is to be seen to: before anything is stored.
+    /// Says what is to be seen to: once, before anything is stored.
     pub(crate) fn promise(&self, assurance: Assurance) {
-        self.lock().assurance = assurance;
+        let _ = self.assurance.set(assurance);
     }
 
     pub(crate) fn assurance(&self) -> Assurance {
-        self.lock().assurance
+        self.assurance.get().copied().unwrap_or_default()
     }
 
     /// Whether content is seen to before its file gets its name.
@@ -103,7 +104,12 @@ impl Syncer {
 
     /// A large file has begun.
     pub(crate) fn note_growing(&self, temporary: &Temporary) {
-        self.lock().growing.extend(temporary.checkpointer());
+        let growing = &mut self.lock().growing;
+        // Those that have come to their end since the last checkpoints.
+        if growing.len() >= MOST_WAITING {
+            growing.retain(Checkpointer::is_wanted);
+        }
+        growing.extend(temporary.checkpointer());
     }
 
     /// Hands a file over; waits where too many are waiting.
@@ -148,7 +154,7 @@ impl Syncer {
                 return Task::End;
             }
             if !state.waiting.is_empty() {
-                return Task::Batch(std::mem::take(&mut state.waiting), state.assurance);
+                return Task::Batch(std::mem::take(&mut state.waiting));
             }
             if std::mem::take(&mut state.finish) {
                 let places = state.places.iter();
@@ -180,11 +186,9 @@ fn run(inbox: &Inbox) {
     let mut checkpoints_at = Instant::now() + CHECKPOINT_EVERY;
     loop {
         match inbox.syncer.next_task(checkpoints_at) {
-            Task::Batch(batch, assurance) => {
+            Task::Batch(batch) => {
                 let files = batch.len();
-                inbox
-                    .stages
-                    .time(Stage::Write, || see_to(batch, assurance, inbox));
+                inbox.stages.time(Stage::Write, || see_to(batch, inbox));
                 inbox.syncer.done_with(files);
             }
             Task::Checkpoints(growing) => {
@@ -211,21 +215,31 @@ fn run(inbox: &Inbox) {
 }
 
 /// Makes files durable, reads them where that was asked for, and gives them their names.
-fn see_to(batch: Vec<Complete>, assurance: Assurance, inbox: &Inbox) {
-    let synced = sync(&batch);
-    let mut buffer = vec![0; if assurance.reread { BUFFER } else { 0 }];
+fn see_to(batch: Vec<Complete>, inbox: &Inbox) {
+    let assurance = inbox.syncer.assurance();
+    let together = (batch.len() > FEW).then(|| sync_together(&batch));
     for complete in batch {
-        let outcome = match &synced {
-            Ok(()) if assurance.reread => reread(&complete, &mut buffer),
-            Ok(()) => Ok(()),
-            Err(error) => Err(trouble::of_io(&complete.file.path, error)),
-        };
         let Complete {
             file,
             temporary,
             content,
         } = complete;
-        let named = match outcome {
+        let synced = match &together {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(trouble::of_io(&file.path, error)),
+            None => temporary
+                .sync()
+                .map_err(|error| trouble::of_io(&file.path, &error)),
+        };
+        let seen_to = synced.and_then(|()| match gives_back(&temporary, content, assurance) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                let text = "its storage does not give back what was written to it";
+                Err(Trouble::Entry(Failure::new(FailureClass::Unverified, text)))
+            }
+            Err(error) => Err(trouble::of_io(&file.path, &error)),
+        });
+        let named = match seen_to {
             Ok(()) => file.place(temporary, content, inbox),
             Err(trouble) => {
                 temporary.discard();
@@ -238,19 +252,15 @@ fn see_to(batch: Vec<Complete>, assurance: Assurance, inbox: &Inbox) {
     }
 }
 
-/// Makes the content of these files durable: with one call for many.
-fn sync(batch: &[Complete]) -> io::Result<()> {
-    if batch.len() <= FEW {
-        return batch
-            .iter()
-            .try_for_each(|complete| complete.temporary.sync());
-    }
+/// Makes the content of these files durable with one call for each filesystem. A directory is on that of the files in it.
+fn sync_together(batch: &[Complete]) -> io::Result<()> {
     let mut devices = Vec::new();
     for complete in batch {
-        let device = complete.temporary.device()?;
+        let directory = complete.file.parent.directory();
+        let device = directory.device()?;
         if !devices.contains(&device) {
             devices.push(device);
-            complete.temporary.sync_filesystem()?;
+            directory.sync_filesystem()?;
         }
     }
     Ok(())
@@ -266,21 +276,16 @@ pub(crate) fn see_to_one(
     if assurance != Assurance::default() {
         temporary.sync()?;
     }
-    Ok(!assurance.reread || gives_back(temporary, content, &mut vec![0; BUFFER])?)
+    gives_back(temporary, content, assurance)
 }
 
-fn reread(complete: &Complete, buffer: &mut [u8]) -> Result<(), Trouble> {
-    let found = gives_back(&complete.temporary, complete.content, buffer);
-    if found.map_err(|error| trouble::of_io(&complete.file.path, &error))? {
-        return Ok(());
+/// Whether the storage gives back what was written to it, as far as that is to be seen to.
+fn gives_back(temporary: &Temporary, content: Content, assurance: Assurance) -> io::Result<bool> {
+    if !assurance.reread {
+        return Ok(true);
     }
-    let text = "its storage does not give back what was written to it";
-    Err(Trouble::Entry(Failure::new(FailureClass::Unverified, text)))
-}
-
-/// Whether the storage gives back what was written to it.
-fn gives_back(temporary: &Temporary, content: Content, buffer: &mut [u8]) -> io::Result<bool> {
     temporary.forget_cached()?;
-    let found = hash_of(|buffer, offset| temporary.read_at(buffer, offset), buffer)?;
+    let read_at = |buffer: &mut [u8], offset| temporary.read_at(buffer, offset);
+    let found = hash_of(read_at, &mut vec![0; BUFFER])?;
     Ok(found == (content.hash, content.size))
 }

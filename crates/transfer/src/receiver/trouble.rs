@@ -9,6 +9,7 @@ use packhorse_proto::path::RelativePath;
 use packhorse_tree::PlaceError;
 
 use super::report::Report;
+use crate::units;
 
 /// Something that went wrong.
 #[derive(Debug)]
@@ -53,15 +54,10 @@ pub(crate) fn of_io(path: &RelativePath, error: &io::Error) -> Trouble {
 pub(crate) fn no_room(size: u64, free: u64) -> Trouble {
     let text = format!(
         "it does not fit: it takes {}, and {} are free at the destination",
-        megabytes(size),
-        megabytes(free)
+        units::bytes(size),
+        units::bytes(free)
     );
     Trouble::Entry(Failure::new(FailureClass::NoRoom, &text))
-}
-
-/// Bytes, in decimal megabytes.
-pub(crate) fn megabytes(bytes: u64) -> String {
-    format!("{}.{} MB", bytes / 1_000_000, bytes / 100_000 % 10)
 }
 
 /// What a refusal of the tree means for the entry at `path`.

@@ -279,6 +279,11 @@ mod tests {
         send_buffer: 4 << 20,
     };
 
+    const LONG: Bounds = Bounds {
+        round_trip: Duration::from_millis(200),
+        ..LOCAL
+    };
+
     /// Lets it decide for a while, where this is what so many lanes move in a second, and so many processors each of them
     /// uses; answers how many lanes it had, step by step.
     fn play(
@@ -355,10 +360,7 @@ mod tests {
 
     #[test]
     fn nothing_is_tried_where_no_file_waits() {
-        let (mut growth, now) = new(Bounds {
-            round_trip: Duration::from_millis(200),
-            ..LOCAL
-        });
+        let (mut growth, now) = new(LONG);
         for step in 1..1000 {
             let standing = Standing {
                 now: now + Duration::from_secs(10 * step),
@@ -385,11 +387,6 @@ mod tests {
             assert_eq!(*had.last().unwrap(), expected, "{milliseconds} ms: {had:?}");
         }
     }
-
-    const LONG: Bounds = Bounds {
-        round_trip: Duration::from_millis(200),
-        ..LOCAL
-    };
 
     #[test]
     fn lanes_that_a_slow_link_does_not_need_are_given_up() {
@@ -423,14 +420,7 @@ mod tests {
 
     #[test]
     fn long_round_trips_make_long_steps() {
-        let now = Instant::now();
-        let growth = Growth::new(
-            Bounds {
-                round_trip: Duration::from_millis(200),
-                ..LOCAL
-            },
-            now,
-        );
+        let (growth, _) = new(LONG);
         assert_eq!(growth.step, Duration::from_secs(2));
     }
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 
 use packhorse_transfer::{Disk, Storage};
 use packhorse_tree::is_own;
@@ -183,33 +183,84 @@ fn a_file_that_was_complete_when_its_receiver_died_is_made_durable_before_it_is_
     );
 }
 
+/// Files that a receiver lets wait, and some fewer: of a batch that is synced file by file, some have their names.
+const WAITING: usize = 256 - 8;
+
+/// Small files, and the bytes of each.
+const FILES: usize = 2000;
+const BYTES: usize = 300;
+
+/// A storage whose syncs take as long as it takes until so many files wait that no more can.
+#[derive(Debug, Default)]
+struct Slow {
+    counts: Mutex<Counts>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    written: usize,
+    named: usize,
+    syncs: usize,
+}
+
+impl Slow {
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().expect("nobody panics"));
+        self.changed.notify_all();
+    }
+
+    fn sync(&self) {
+        let mut counts = self.counts.lock().expect("nobody panics");
+        counts.syncs += 1;
+        let too_few = |counts: &mut Counts| counts.written < FILES.min(counts.named + WAITING);
+        drop(self.changed.wait_while(counts, too_few));
+    }
+}
+
+impl Storage for Slow {
+    fn write_at(&self, file: BorrowedFd<'_>, bytes: &[u8], offset: u64) -> Result<usize> {
+        let written = Disk.write_at(file, bytes, offset)?;
+        self.count(|counts| counts.written += usize::from(bytes.len() == BYTES));
+        Ok(written)
+    }
+
+    fn name(&self, file: BorrowedFd<'_>, directory: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+        Disk.name(file, directory, name)?;
+        self.count(|counts| counts.named += 1);
+        Ok(())
+    }
+
+    fn sync_content(&self, _file: BorrowedFd<'_>) -> Result<()> {
+        self.sync();
+        Ok(())
+    }
+
+    fn sync_filesystem(&self, _directory: BorrowedFd<'_>) -> Result<()> {
+        self.sync();
+        Ok(())
+    }
+}
+
+/// However long a sync takes: what came meanwhile is made durable by the next.
 #[test]
 fn many_small_files_share_their_syncs() {
     let ground = tempfile::tempdir().expect("a directory");
-    let (source, destination) = (
-        ground.path().join("source"),
-        ground.path().join("destination"),
-    );
+    let source = ground.path().join("source");
+    let destination = ground.path().join("destination");
     fs::create_dir_all(source.join("tree")).expect("directories");
-    fs::create_dir(&destination).expect("a directory");
-    for place in 0..2000_u32 {
-        fs::write(
-            source.join(format!("tree/{place:04}")),
-            bytes(300, place.into()),
-        )
-        .expect("a file");
+    for place in 0..FILES {
+        let file = source.join(format!("tree/{place:04}"));
+        fs::write(file, bytes(BYTES, place as u64)).expect("a file");
     }
-    let record = recorded(&source, &destination);
-    assert_eq!(named_too_early(&record), Vec::<String>::new());
-    let count = |is: fn(&Change) -> bool| record.changes.iter().filter(|change| is(change)).count();
-    let single = count(|change| matches!(change, Change::SyncContent { .. }));
-    let whole = count(|change| matches!(change, Change::SyncFilesystem));
-    println!("2000 files: {single} times fdatasync, {whole} times syncfs");
-    // How many wait for a sync depends on how long it takes: with quick ones each batch is small.
-    assert!(
-        single + whole < 200,
-        "{single} times fdatasync, {whole} times syncfs"
-    );
+    let slow = Arc::new(Slow::default());
+    let way = Way::on(slow.clone()).with(DURABLE);
+    let receipt = transfer(&source, &destination, &way).whole();
+    assert_eq!(receipt.files, FILES as u64);
+    let syncs = slow.counts.lock().expect("nobody panics").syncs;
+    println!("{FILES} files: {syncs} syncs");
+    // For each time that all wait: a batch of those that came first, of four at most one by one, and one of the others.
+    assert!(syncs <= FILES.div_ceil(WAITING) * 5 + 1, "{syncs}");
 }
 
 #[track_caller]

@@ -203,7 +203,7 @@ fn busiest_port(side: &Side) -> String {
 
 /// A firewall takes against one lane; the control connection lives on.
 #[test]
-#[ignore = "takes minutes: cargo xtask faults"]
+#[ignore = "lanes.rs has it in short: cargo xtask faults"]
 fn a_lane_that_a_firewall_blocks() {
     let case = Case::new("lane", "a firewall drops the packets of one lane");
     let mut crossing = Crossing::new(case, 16 * MEBIBYTE, 200);
