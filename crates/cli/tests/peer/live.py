@@ -1,5 +1,6 @@
 """Interfaces of a network namespace of its own are watched; Python's sockets say what was sent, tshark what was kept."""
 
+import contextlib
 import resource
 import struct
 
@@ -193,7 +194,20 @@ def going():
     # Down, and up again: it goes on.
     up("ip link set one down", "ip link set one up", "ip neigh replace 192.0.2.2 lladdr 02:00:00:00:00:09 dev one")
     seen(len(ours.events("frame")) + 1)
+    # It goes with frames on their way to the ring: what came before it went does not say that it is there.
+    gone = threading.Event()
+
+    def send():
+        while not gone.is_set():
+            with contextlib.suppress(OSError):
+                sock.sendto(b"over a link", ("192.0.2.2", 4000))
+            gone.wait(0.001)
+
+    sending = threading.Thread(target=send)
+    sending.start()
     up("ip link delete one")
+    gone.set()
+    sending.join()
     ours.ends(5).says("the interface 'one' is gone")
     # It was waited for, and not asked again and again.
     used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -25,7 +25,7 @@ const NONE: u16 = 0xfffe;
 /// What left this machine (packet(7)).
 const OUTGOING: u8 = 4;
 
-/// How often is looked whether an interface that went down is still there.
+/// How often is looked whether an interface that went down once is still there, while no frames come.
 const LOOK: Duration = Duration::from_millis(200);
 
 /// How an interface is watched.
@@ -79,8 +79,9 @@ pub struct Live {
     ring: Ring,
     /// The interface's; 0: all of them.
     index: u32,
-    /// The interface went down, and may be gone.
-    down: bool,
+    /// The interface went down once. It may be gone since: nothing tells that of one that is down, and frames that
+    /// come may be older than that.
+    went_down: bool,
     interface: [Interface; 1],
     deadline: Option<Instant>,
     stop: Option<OwnedFd>,
@@ -122,7 +123,7 @@ impl Live {
         Ok(Self {
             ring,
             index,
-            down: false,
+            went_down: false,
             interface: [Interface {
                 link,
                 name: Some(name.to_owned()),
@@ -152,7 +153,7 @@ impl Live {
 
     /// Waits for frames. `false`: it is time to end.
     fn wait(&mut self) -> io::Result<bool> {
-        let mut timeout = self.down.then_some(LOOK);
+        let mut timeout = self.went_down.then_some(LOOK);
         if let Some(deadline) = self.deadline {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -177,9 +178,7 @@ impl Live {
         if ring.contains(PollFlags::ERR) {
             self.heed()?;
         }
-        if came {
-            self.down = false;
-        } else if self.down {
+        if self.went_down && !came {
             self.look_for_it()?;
         }
         Ok(!stopped || came)
@@ -190,7 +189,7 @@ impl Live {
         match socket_error(&self.ring)? {
             Ok(()) => Ok(()),
             Err(Errno::NETDOWN) => {
-                self.down = true;
+                self.went_down = true;
                 Ok(())
             }
             Err(error) => Err(error.into()),
