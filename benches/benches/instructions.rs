@@ -35,7 +35,7 @@ fn decode_listing(bytes: Vec<u8>) -> bool {
 }
 
 #[library_benchmark]
-#[bench::two_mebibytes(inner::extent())]
+#[bench::one_mebibyte(inner::extent())]
 fn hash_extent(content: Vec<u8>) -> bool {
     black_box(inner::hash_extent(&content))
 }
@@ -58,6 +58,12 @@ fn pack_small_files(record: packhorse_proto::record::RecordBuilder) -> usize {
     black_box(inner::pack_small_files(record))
 }
 
+#[library_benchmark]
+#[bench::thousand(inner::receiving())]
+fn append_to_journal(receiving: inner::Receiving) -> inner::Receiving {
+    black_box(inner::append_to_journal(receiving))
+}
+
 library_benchmark_group!(
     name = loops,
     benchmarks = [
@@ -68,7 +74,8 @@ library_benchmark_group!(
         hash_extent,
         seal,
         open,
-        pack_small_files
+        pack_small_files,
+        append_to_journal
     ]
 );
 

@@ -71,3 +71,11 @@ fn pack_small_files(bencher: Bencher) {
         .with_inputs(RecordBuilder::new)
         .bench_values(inner::pack_small_files);
 }
+
+#[divan::bench(sample_count = 20, sample_size = 1)]
+fn append_to_journal(bencher: Bencher) {
+    bencher
+        .counter(ItemsCount::new(1000_usize))
+        .with_inputs(inner::receiving)
+        .bench_values(inner::append_to_journal);
+}

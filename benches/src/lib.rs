@@ -3,16 +3,21 @@
 //! `cargo xtask bench --instructions` counts what they execute and holds it against benches/baseline.json; `cargo bench
 //! --package packhorse-benches --bench times` times them.
 
+use std::sync::Arc;
+
 use bytes::{BufMut as _, BytesMut};
 use packhorse_frame::{Decoder, FrameSpec, Limits};
 use packhorse_proto::entry::{Entry, Kind, Metadata, Mode, Timestamp};
-use packhorse_proto::extent::{EXTENT_SIZE, ExtentHasher, Whole};
+use packhorse_proto::extent::{EXTENT_SIZE, ExtentHasher, ExtentValue, Whole};
 use packhorse_proto::message::Message;
-use packhorse_proto::path::RelativePath;
+use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::record::{Attempt, MAX_CONTENT, RecordBuilder, RecordKind, items};
+use packhorse_proto::remains::Version;
+use packhorse_tree::{Directory, Temporary};
 use packhorse_trust::{
     Channel, Code, Identity, Initiator, Opener, Responder, Sealer, SessionKeys, Suite,
 };
+use tempfile::TempDir;
 
 /// Bytes that look like nothing in particular: the same each time.
 #[must_use]
@@ -69,6 +74,14 @@ pub fn check_paths(paths: &[Vec<u8>]) -> usize {
     parsed.count()
 }
 
+fn metadata() -> Metadata {
+    Metadata {
+        mode: Mode::from_st_mode(0o644),
+        modified: Timestamp::new(1_700_000_000, 5).expect("a time"),
+        change: None,
+    }
+}
+
 /// A message that lists 500 files.
 ///
 /// # Panics
@@ -78,11 +91,7 @@ pub fn listing() -> Message {
     let entries = raw_paths().into_iter().take(500).map(|path| Entry {
         path: RelativePath::parse(&path).expect("a path"),
         kind: Kind::File { size: Some(1700) },
-        metadata: Metadata {
-            mode: Mode::from_st_mode(0o644),
-            modified: Timestamp::new(1_700_000_000, 5).expect("a time"),
-            change: None,
-        },
+        metadata: metadata(),
     });
     Message::Entries {
         first: 0,
@@ -208,4 +217,45 @@ pub fn pack_small_files(mut record: RecordBuilder) -> usize {
         Ok::<_, std::convert::Infallible>([])
     });
     sealed.map_or(0, |bytes| items(&bytes[8..]).filter(Result::is_ok).count())
+}
+
+/// A file of 1,000 extents that is being received, in a directory of its own, and their values.
+#[derive(Debug)]
+pub struct Receiving {
+    file: Temporary,
+    values: Vec<ExtentValue>,
+    _directory: TempDir,
+}
+
+/// Begins to receive one.
+///
+/// # Panics
+/// There is no room for a temporary directory.
+#[must_use]
+pub fn receiving() -> Receiving {
+    let directory = tempfile::tempdir().expect("a directory");
+    let size = 1000 * EXTENT_SIZE;
+    let version = Version {
+        size,
+        metadata: metadata(),
+    };
+    let name = Name::parse(b"large").expect("a name");
+    let root = Arc::new(Directory::open_root(directory.path()).expect("opened"));
+    let begun = root.begin_file(name, version, [6; 16]).expect("begun");
+    let value =
+        |extent| ExtentValue::known(extent * EXTENT_SIZE, size, [7; 32]).expect("an extent");
+    Receiving {
+        file: begun.expect("nobody else writes it"),
+        values: (0..1000).map(value).collect(),
+        _directory: directory,
+    }
+}
+
+/// Appends a record to its journal for each extent.
+#[must_use]
+pub fn append_to_journal(receiving: Receiving) -> Receiving {
+    for value in &receiving.values {
+        receiving.file.note(value);
+    }
+    receiving
 }

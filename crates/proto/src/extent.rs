@@ -13,11 +13,11 @@ use blake3::hazmat::{
     HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-/// Bytes of every extent of a file but its last: 2 MiB, 16 records of 128 KiB.
+/// Bytes of every extent of a file but its last: 1 MiB, 8 records of 128 KiB.
 ///
 /// An extent travels on one lane. At the end of a file each lane has its last one, and none finishes before its own: on a
-/// link that carries 60 MB/s over 16 lanes, 8 MiB would be two seconds of half a link.
-pub const EXTENT_SIZE: u64 = 2 << 20;
+/// link that carries 12 MB/s over 10 lanes, 4 MiB would be 3.5 seconds of half a link.
+pub const EXTENT_SIZE: u64 = 1 << 20;
 
 /// A BLAKE3 hash, or the value of one extent.
 pub type Hash = [u8; 32];

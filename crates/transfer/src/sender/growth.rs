@@ -43,7 +43,7 @@ const UNDER_WAY: f64 = 0.6;
 
 /// How long an extent may take on a lane. Where it takes longer, lanes are too many for what they carry together: the last
 /// extents of a file are then waited for on connections that have found a small share of the link (245 of 250 MB took 21 s
-/// on 16 lanes of 100 Mbit/s, and the rest 6).
+/// on 16 lanes of 100 Mbit/s with extents of 2 MiB, and the rest 6).
 const EXTENT_TIME: f64 = 1.0;
 
 /// What to do about lanes.
@@ -133,13 +133,20 @@ impl Growth {
             let window = (send_buffer as f64 * UNDER_WAY).max(1.0);
             (LONG_LINK * round_trip.as_secs_f64() / window).ceil() as u16
         };
+        let window_lanes = window_lanes.min(peer);
         Self {
             bounds,
             lanes: 1,
-            window_lanes: window_lanes.min(peer),
+            window_lanes,
             step: SHORTEST.max(round_trip.saturating_mul(ROUND_TRIPS)),
-            // By then the first lane has filled its buffer, where it waits for a link.
-            next_look: now + (SHORTEST / 2).max(round_trip),
+            // By then the first lane has filled its buffer, where it waits for a link. A long link is known to be one.
+            next_look: now
+                + SHORTEST / 2
+                + if window_lanes > 1 {
+                    Duration::ZERO
+                } else {
+                    round_trip
+                },
             began: None,
             before: None,
             added: 0,
@@ -250,6 +257,17 @@ impl Growth {
     pub(super) fn postpone(&mut self, now: Instant) {
         self.began = None;
         self.next_look = now + self.step / 2;
+    }
+
+    /// A lane takes no more: there is little left.
+    pub(super) fn one_retired(&mut self, now: Instant) {
+        self.lanes = self.lanes.saturating_sub(1).max(1);
+        self.rest(now);
+    }
+
+    /// Whether so little time is left that another lane would hardly find its rate.
+    pub(super) fn is_too_late(&self, left: Duration) -> bool {
+        left < 2 * self.step
     }
 
     /// A lane could not be had.
@@ -391,8 +409,8 @@ mod tests {
     #[test]
     fn lanes_that_a_slow_link_does_not_need_are_given_up() {
         let (mut growth, now) = new(LONG);
-        // A tenth of a gigabit, whoever shares it.
-        let had = play(&mut growth, now, (60, 0.0), |_| 12_000_000);
+        // A twentieth of a gigabit, whoever shares it.
+        let had = play(&mut growth, now, (60, 0.0), |_| 6_000_000);
         assert!(had.starts_with(&[1, 10, 5]), "{had:?}");
         // What is tried beyond goes at once.
         assert_eq!(growth.lanes(), 5, "{had:?}");

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use packhorse_endpoint::Observed;
 use packhorse_proto::entry::EntryNumber;
@@ -22,6 +22,44 @@ use super::sent::{SentList, What};
 use crate::faults::reach;
 use crate::stages::{Meter, Stage};
 
+/// What the control task tells a lane that has a thread of its own, and sees of it.
+#[derive(Debug, Default)]
+pub(super) struct LaneControl {
+    /// Its connection is of no use: it is to end, though there is work.
+    given_up: AtomicBool,
+    /// It is to begin with nothing more.
+    retired: AtomicBool,
+    /// Bytes of the extent in hand that are not sent.
+    in_hand: AtomicU64,
+}
+
+impl LaneControl {
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Acquire)
+    }
+
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.retired.load(Ordering::Acquire)
+    }
+
+    /// Bytes of the extent in hand that are not sent.
+    pub(super) fn in_hand(&self) -> u64 {
+        self.in_hand.load(Ordering::Relaxed)
+    }
+
+    fn takes_no_more(&self) -> bool {
+        self.is_given_up() || self.is_retired()
+    }
+}
+
 /// A lane, run by a thread of its own.
 pub(crate) struct LaneOut {
     stream: Observed<TcpStream>,
@@ -36,8 +74,7 @@ pub(crate) struct LaneOut {
     pub(super) complete: Vec<(EntryNumber, Content)>,
     /// What is sent again where this lane is lost.
     pub(super) sent: SentList,
-    /// It is to end though there is work.
-    given_up: Arc<AtomicBool>,
+    pub(super) control: Arc<LaneControl>,
 }
 
 impl LaneOut {
@@ -46,7 +83,7 @@ impl LaneOut {
         mut stream: Observed<TcpStream>,
         hello: &LaneHello,
         sealer: Option<Sealer>,
-        (outbox, given_up): (Arc<Outbox>, Arc<AtomicBool>),
+        (outbox, control): (Arc<Outbox>, Arc<LaneControl>),
         reports: UnboundedSender<LaneReport>,
     ) -> io::Result<Self> {
         let introduction = [&Preface::Lane.emit()[..], &hello.emit()].concat();
@@ -62,7 +99,7 @@ impl LaneOut {
             meter: None,
             complete: Vec::new(),
             sent: SentList::default(),
-            given_up,
+            control,
         })
     }
 
@@ -70,7 +107,7 @@ impl LaneOut {
     pub(crate) fn run(mut self) -> (io::Result<()>, SentList) {
         let outcome = self.work();
         // What shut the connection down is neither an end that the peer has seen nor the reason.
-        let outcome = match self.given_up.load(Ordering::Acquire) {
+        let outcome = match self.control.is_given_up() {
             true => Err(io::ErrorKind::TimedOut.into()),
             false => outcome,
         };
@@ -117,7 +154,7 @@ impl LaneOut {
 
     /// What is in the record goes out before waiting.
     fn next_task(&mut self, outbox: &Outbox) -> io::Result<Option<Task>> {
-        if self.given_up.load(Ordering::Acquire) {
+        if self.control.takes_no_more() {
             return Ok(None);
         }
         if let Some(task) = outbox.queue.try_pop() {
@@ -125,7 +162,7 @@ impl LaneOut {
         }
         self.flush(RecordKind::Items)?;
         Ok(outbox.stages.time(Stage::Idle, || {
-            outbox.queue.pop(|| self.given_up.load(Ordering::Acquire))
+            outbox.queue.pop(|| self.control.takes_no_more())
         }))
     }
 
@@ -191,6 +228,8 @@ impl LaneOut {
                 return Ok(Some(Sent::Changed));
             }
             self.commit(of, offset, length, hasher);
+            let left = end - hasher.position();
+            self.control.in_hand.store(left, Ordering::Relaxed);
         }
         Ok(None)
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -18,10 +17,11 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::lane::LaneOut;
+use super::lane::{LaneControl, LaneOut};
 use super::on_thread;
 use super::outbox::{LaneReport, Outbox};
 use super::pulse::{Pulse, Signs};
+use super::tail::Progress;
 use crate::error::Error;
 
 /// The lanes of a session.
@@ -41,8 +41,8 @@ pub(super) struct Lanes {
     /// How many took files at the same time, at most.
     most: u16,
     sockets: Arc<Sockets>,
-    /// Those whose threads run, and whether each is given up.
-    threads: BTreeMap<u16, Arc<AtomicBool>>,
+    /// Those whose threads run.
+    threads: BTreeMap<u16, Arc<LaneControl>>,
     /// What was seen of each.
     pulses: BTreeMap<u16, Pulse>,
 }
@@ -130,12 +130,12 @@ impl Lanes {
         let hello = LaneHello { session, lane, tag };
         let (outbox, reports) = (Arc::clone(&self.outbox), self.reports.clone());
         let sockets = Arc::clone(&self.sockets);
-        let given_up = Arc::new(AtomicBool::new(false));
-        self.threads.insert(lane, Arc::clone(&given_up));
+        let control = Arc::<LaneControl>::default();
+        self.threads.insert(lane, Arc::clone(&control));
         let run = move || {
             let opened = connect().and_then(|stream| {
                 sockets.add(lane, stream.try_clone()?);
-                let shared = (outbox, Arc::clone(&given_up));
+                let shared = (outbox, control);
                 LaneOut::open(stream, &hello, sealer, shared, reports.clone())
             });
             let ended = match opened {
@@ -207,11 +207,32 @@ impl Lanes {
 
     /// Ends the connection of one that is of no use any more: its thread says so soon.
     pub(super) fn give_up(&self, lane: u16) {
-        if let Some(given_up) = self.threads.get(&lane) {
-            given_up.store(true, Ordering::Release);
+        if let Some(control) = self.threads.get(&lane) {
+            control.give_up();
             self.sockets.shut(lane);
             self.outbox.queue.nudge();
         }
+    }
+
+    /// One is to begin with nothing more: it ends when it has done what it is at.
+    pub(super) fn retire(&self, lane: u16) {
+        if let Some(control) = self.threads.get(&lane) {
+            control.retire();
+            self.outbox.queue.nudge();
+        }
+    }
+
+    /// How far those are that take files.
+    pub(super) fn progress(&self) -> BTreeMap<u16, Progress> {
+        let mut queues = self.sockets.acknowledged();
+        queues.retain(|lane, progress| match self.threads.get(lane) {
+            Some(control) if !control.is_retired() && !control.is_given_up() => {
+                progress.backlog += control.in_hand();
+                true
+            }
+            _ => false,
+        });
+        queues
     }
 
     /// Whether its thread has not said how it ended.
@@ -228,8 +249,8 @@ impl Lanes {
     pub(super) fn standing_still(&mut self, now: Instant) -> Vec<u16> {
         let mut signs = self.sockets.signs();
         signs.retain(|lane, _| {
-            let given_up = self.threads.get(lane);
-            given_up.is_some_and(|given_up| !given_up.load(Ordering::Acquire))
+            let control = self.threads.get(lane);
+            control.is_some_and(|control| !control.is_given_up())
         });
         self.pulses.retain(|lane, _| signs.contains_key(lane));
         let still = signs.into_iter().filter(|&(lane, signs)| {
@@ -283,6 +304,22 @@ impl Sockets {
         let queue = |socket: &TcpStream| ask(socket).map_or(0, |info| info.send_queue);
         let queues = open.sockets.values().map(queue);
         queues.map(u64::from).sum()
+    }
+
+    /// What the kernel knows of how far each is.
+    fn acknowledged(&self) -> BTreeMap<u16, Progress> {
+        let open = &*self.lock();
+        let progress = |socket| {
+            let info = ask(socket).ok()?;
+            Some(Progress {
+                acked: info.bytes_acked?,
+                backlog: u64::from(info.send_queue),
+            })
+        };
+        let sockets = open.sockets.iter();
+        sockets
+            .filter_map(|(&lane, socket)| Some((lane, progress(socket)?)))
+            .collect()
     }
 
     fn signs(&self) -> BTreeMap<u16, Signs> {

@@ -13,6 +13,7 @@ mod sent;
 mod session;
 mod shared;
 mod stream;
+mod tail;
 mod waiting;
 mod walker;
 

@@ -129,6 +129,19 @@ impl Outbox {
         *self.network.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// About how many bytes no lane has begun with; `None` where some are not known yet.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.queue.sum_of_all(|task| match task {
+            Task::File(job) => {
+                let held = job.held.as_ref().map_or(0, ContentTree::covered);
+                job.at.identity().size().saturating_sub(held)
+            }
+            Task::Again(job, _) => job.at.identity().size(),
+            Task::Extents(file) => file.left(),
+            Task::Stdin(_) => u64::MAX,
+        })
+    }
+
     pub(super) fn one_file_done(&self) {
         self.files.fetch_add(1, Ordering::Relaxed);
     }

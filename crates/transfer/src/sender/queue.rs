@@ -121,6 +121,13 @@ impl<T> WorkQueue<T> {
         !self.lock().jobs.is_empty()
     }
 
+    /// The sum over all jobs that there will be; `None` where some are not known yet.
+    pub(crate) fn sum_of_all(&self, of: impl Fn(&T) -> u64) -> Option<u64> {
+        let inner = self.lock();
+        let sum = || inner.jobs.iter().map(of).fold(0, u64::saturating_add);
+        inner.closed.then(sum)
+    }
+
     /// No job that waits is done any more.
     pub(crate) fn cancel(&self) {
         self.lock().jobs.clear();

@@ -10,7 +10,7 @@ use super::file::Tries;
 use super::outbox::FileJob;
 use super::shared::SharedFile;
 
-/// Values that are remembered at most. What was sent before so many full extents (8 GiB) has left both kernels' buffers
+/// Values that are remembered at most. What was sent before so many full extents (4 GiB) has left both kernels' buffers
 /// of any connection, which are at most 3 GiB together.
 const MOST: usize = 4096;
 

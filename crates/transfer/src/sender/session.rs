@@ -22,6 +22,7 @@ use super::growth::Growth;
 use super::lanes::{Lanes, Proof};
 use super::losses::Losses;
 use super::outbox::{FileJob, LaneReport, Outbox, Task};
+use super::tail::Tail;
 use super::waiting::Waiting;
 use super::walker::{self, Batch, Item, Origin};
 use crate::cancel::Cancel;
@@ -67,6 +68,8 @@ pub(super) struct Session {
     round_trip: Duration,
     /// Decides how many lanes there are, once there is one.
     growth: Option<Growth>,
+    /// Looks to it that all lanes end at about the same time.
+    tail: Option<Tail>,
     /// What the walk found and the window has no room for yet.
     found: VecDeque<Result<Item, WalkError>>,
     known: Counters,
@@ -144,6 +147,7 @@ impl Session {
             most_lanes: 0,
             round_trip: Duration::ZERO,
             growth: None,
+            tail: None,
             found: VecDeque::new(),
             known: Counters::default(),
             walked: false,
@@ -190,6 +194,7 @@ impl Session {
             let losses_at = self.losses.next_look();
             let offering = self.proto.can_offer();
             let look_at = self.growth.as_ref().map(Growth::next_look);
+            let tail_at = self.tail.as_ref().map(Tail::next_look);
             tokio::select! {
                 turn = self.wire.turn(&mut self.plaintext) => self.handle_turn(turn?)?,
                 Some(report) = self.reports.recv() => self.handle_report(report, observer)?,
@@ -207,6 +212,9 @@ impl Session {
                 }
                 () = sleep_until(look_at.unwrap_or(timeout_at)), if look_at.is_some() => {
                     self.look_at_lanes(observer)?;
+                }
+                () = sleep_until(tail_at.unwrap_or(timeout_at)), if tail_at.is_some() => {
+                    self.look_at_tail();
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = sleep_until(losses_at.unwrap_or(timeout_at)), if losses_at.is_some() => {
@@ -341,6 +349,7 @@ impl Session {
                 self.session = session;
                 self.most_lanes = lanes;
                 self.growth = Some(Growth::new(self.bounds(lanes), now));
+                self.tail = Some(Tail::new(self.round_trip, now));
             }
             SenderEvent::Held { number, size } => self.held(number, size),
             SenderEvent::Partial { number, tree } => {

@@ -102,6 +102,14 @@ impl SharedFile {
         self.of.entry
     }
 
+    /// About how many bytes of it nobody has begun with.
+    pub(super) fn left(&self) -> u64 {
+        let state = &*self.lock();
+        let again = u64::try_from(state.again.len()).unwrap_or(u64::MAX);
+        let next = self.size().saturating_sub(state.next);
+        next.saturating_add(again.saturating_mul(EXTENT_SIZE))
+    }
+
     /// An extent was lost on its way, with the value that it had where that is known.
     pub(super) fn lose(&self, start: u64, value: Option<Hash>) -> SendAgain {
         let state = &mut *self.lock();
@@ -261,7 +269,7 @@ impl LaneOut {
             } else {
                 self.send_shared_extent(shared, start, end)?;
             }
-            if outbox.queue.wants_fewer() {
+            if outbox.queue.wants_fewer() || self.control.is_retired() {
                 break;
             }
         }

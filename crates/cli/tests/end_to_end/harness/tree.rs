@@ -12,7 +12,7 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use super::random::Random;
 use super::surroundings::is_root;
 
-/// Around the edges of BLAKE3's chunks, of records (128 KiB) and of extents (2 MiB).
+/// Around the edges of BLAKE3's chunks, of records (128 KiB) and of extents (1 MiB).
 pub(crate) const SIZES: &[usize] = &[
     0,
     1,
@@ -22,8 +22,9 @@ pub(crate) const SIZES: &[usize] = &[
     131_071,
     131_072,
     131_073,
-    2 * MIB - 1,
-    2 * MIB,
+    MIB - 1,
+    MIB,
+    MIB + 1,
     2 * MIB + 1,
     20 * MIB,
 ];

@@ -15,6 +15,7 @@ use super::super::outbox::{LaneReport, Task};
 use super::super::pulse::ALIVE;
 use super::super::sent::{Lost, SentList, What};
 use super::super::shared::SendAgain;
+use super::super::tail::Tail;
 use super::{Session, proof};
 use crate::error::Error;
 use crate::event::{Event, LaneChange, Observer};
@@ -251,6 +252,21 @@ impl Session {
         }
     }
 
+    /// Has lanes take no more that others will be done before.
+    pub(super) fn look_at_tail(&mut self) {
+        let Some(tail) = &mut self.tail else {
+            return;
+        };
+        let now = Instant::now();
+        let late = tail.look(now, &self.lanes.progress(), self.outbox.left());
+        for lane in late {
+            self.lanes.retire(lane);
+            if let Some(growth) = &mut self.growth {
+                growth.one_retired(now);
+            }
+        }
+    }
+
     /// What bounds the number of lanes, where the peer takes so many.
     pub(super) fn bounds(&self, peer: u16) -> Bounds {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -276,12 +292,13 @@ impl Session {
             growth.postpone(Instant::now());
             return Ok(());
         }
-        let queue = &self.outbox.queue;
+        let left = self.tail.as_ref().and_then(Tail::rest);
+        let late = left.is_some_and(|left| growth.is_too_late(left));
         let standing = Standing {
             now: Instant::now(),
             work: growth::work(bytes, files),
             processor: Duration::from_nanos(self.outbox.stages.times().processor),
-            waiting: queue.has_jobs(),
+            waiting: self.outbox.queue.has_jobs() && !late,
             takes: self.lanes.room(self.most_lanes),
         };
         let decision = growth.look(standing);
