@@ -141,8 +141,9 @@ const QUEUED: f64 = 1.25;
 /// Names the bottleneck from the measured times.
 ///
 /// Each side's time is either work (read, hash, encrypt, write) or waiting (network, idle). The side that worked for
-/// longer held the other back, where that was more than half of the time that the longer side took in all. If it worked
-/// mostly off its processors, it waited for a disk. Where neither worked for that long, but one had its processors busy,
+/// longer held the other back, where that was more than half of the time that the longer side took in all. What lanes of a
+/// receiver wait for, idle, is its own work too: their turn at a file that another lane writes to, or a directory that is
+/// not made yet. If a side worked mostly off its processors, it waited for a disk. Where neither worked for that long, but one had its processors busy,
 /// that was it: the kernel's part of the network is computing as well. Otherwise both waited: for the network, or, where
 /// the sender sat idle for longer than it was blocked in sending, for its walk.
 #[must_use]
@@ -173,13 +174,14 @@ pub fn limited_by(receipt: &Receipt) -> Verdict {
             sends,
         );
     }
-    if receives > half {
+    let held = receives + receiver.idle;
+    if held > half && receives > receiver.network {
         if waited_for_disk(receiver, receiver.write) {
-            return verdict(Bottleneck::DestinationDisk, receiver.write);
+            return verdict(Bottleneck::DestinationDisk, receiver.write + receiver.idle);
         }
         return verdict(
             Bottleneck::ReceiverProcessor(busiest(receiver, Duration::ZERO)),
-            receives,
+            held,
         );
     }
     if sender.processor > half && sender.processor >= receiver.processor {
@@ -344,7 +346,13 @@ mod tests {
                 [0, 1, 1, 1, 7, 0, 9],
                 ReceiverProcessor(Processing::Writing),
             ),
-            ([1, 1, 1, 1, 0, 6, 3], [0, 1, 1, 2, 1, 5, 3], Walk),
+            // Two lanes wait for their turn while the third one writes.
+            (
+                [1, 1, 1, 27, 0, 0, 3],
+                [0, 1, 1, 1, 9, 18, 3],
+                DestinationDisk,
+            ),
+            ([1, 1, 1, 1, 0, 6, 3], [0, 1, 1, 7, 1, 0, 3], Walk),
             // The sender was done early, and busy until then.
             (
                 [3, 0, 0, 0, 0, 0, 1],
