@@ -18,6 +18,7 @@ const TOLERANCE: u64 = 5;
 /// Loops whose code depends on the processor, and what it needs (flags of /proc/cpuinfo).
 const NEEDS: &[(&str, &[&str])] = &[
     ("hash_extent", &["avx2"]),
+    ("append_to_journal", &["avx2"]),
     ("seal", &["avx2", "aes", "pclmulqdq"]),
     ("open", &["avx2", "aes", "pclmulqdq"]),
 ];
