@@ -187,8 +187,25 @@ fn changed_at(stat: &Stat) -> Duration {
 pub enum Remains {
     /// A partial file, and which of its extents are there.
     Part(Temporary, ContentTree),
-    /// The file itself, and the values of its extents.
-    Whole(ContentTree),
+    /// The file itself, the values of its extents, and the journal that tells them.
+    Whole(ContentTree, LeftJournal),
+}
+
+/// The journal of a file that has its name, which nobody else takes as long as this is held. Dropped, it stays.
+#[derive(Debug)]
+pub struct LeftJournal {
+    directory: Arc<Directory>,
+    name: Vec<u8>,
+    /// Locked as long as it is open.
+    _file: File,
+}
+
+impl LeftJournal {
+    /// Removes it: to be called when it is noted elsewhere that the file is complete.
+    pub fn remove(self) {
+        place::discard(&self.directory, &self.name);
+        reach("journal.removed");
+    }
 }
 
 /// Whether a file is one of this size, with this metadata.
@@ -364,7 +381,7 @@ impl Directory {
         };
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = self.open_own(part, flags) else {
-            return self.complete(name, &header, boot, (journal_name, &journal));
+            return self.complete(name, &header, boot, (journal_name, journal));
         };
         let (stat, journal_stat) = (fstat(&file)?, fstat(&journal)?);
         if !is_ours(&stat) || stat.st_ino != header.inode {
@@ -402,11 +419,11 @@ impl Directory {
 
     /// The file may have got its name just before its journal would have been removed.
     fn complete(
-        &self,
+        self: &Arc<Self>,
         name: Name<'_>,
         header: &Header,
         boot: BootId,
-        (journal_name, journal): (&[u8], &File),
+        (journal_name, journal): (&[u8], File),
     ) -> io::Result<Option<Remains>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = self.open_own(name.as_bytes(), flags) else {
@@ -418,15 +435,19 @@ impl Directory {
         }
         let mut tree = ContentTree::new();
         let mut buffer = vec![0; READ];
-        each_record(journal, &mut Records::new(header), |_, extent| {
+        each_record(&journal, &mut Records::new(header), |_, extent| {
             if header.boot == boot || holds(&file, &extent, &mut buffer)? {
                 // The same said twice is no harm.
                 let _ = tree.insert(&extent);
             }
             Ok(())
         })?;
-        place::discard(self, journal_name);
-        Ok(Some(Remains::Whole(tree)))
+        let left = LeftJournal {
+            directory: Arc::clone(self),
+            name: journal_name.to_vec(),
+            _file: journal,
+        };
+        Ok(Some(Remains::Whole(tree, left)))
     }
 
     /// Reads each extent that the journal speaks of, but for those of the first `believed` records, and writes a new one of

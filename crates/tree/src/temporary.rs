@@ -189,10 +189,25 @@ impl Temporary {
     /// [`PlaceError::Obstructed`] if a directory has the name and `existing` is
     /// [`Existing::Replace`].
     pub fn commit(
+        self,
+        name: Name<'_>,
+        metadata: Metadata,
+        existing: Existing,
+    ) -> Result<Placed, PlaceError> {
+        self.commit_noted(name, metadata, existing, || {})
+    }
+
+    /// The same. Once the file has its name, `note` is called, and only then what it is found again by goes, its journal:
+    /// whoever notes there that it is complete has it on disk at every moment.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub fn commit_noted(
         mut self,
         name: Name<'_>,
         metadata: Metadata,
         existing: Existing,
+        note: impl FnOnce(),
     ) -> Result<Placed, PlaceError> {
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
@@ -200,6 +215,9 @@ impl Temporary {
             reach("name.before");
             let placed = place::take_name(&self.directory, &journal.part, name, existing);
             reach("name.after");
+            if let Ok(Placed::Stored) = placed {
+                note();
+            }
             journal.remove(&self.directory);
             reach("journal.removed");
             return placed;
@@ -210,6 +228,9 @@ impl Temporary {
             None => self.link(name, existing),
         };
         reach("link.after");
+        if let Ok(Placed::Stored) = placed {
+            note();
+        }
         placed
     }
 

@@ -49,6 +49,8 @@ struct State {
     content: u64,
     /// It cannot be written: the session goes on without.
     broken: bool,
+    /// A file is looked for that only an earlier roll may tell of.
+    looking: bool,
 }
 
 /// What is there of a file.
@@ -79,6 +81,7 @@ impl Keeper {
                 early_bytes: 0,
                 content: 0,
                 broken: false,
+                looking: false,
             }),
         }
     }
@@ -100,9 +103,20 @@ impl Keeper {
         self.resumes
     }
 
-    /// Notes that a file is complete and has its name.
+    /// Notes that a file is complete and has its name. Of a large one that is on disk when this returns: its journal may go.
     pub(crate) fn add(&self, path: &RelativePath, version: Version, hash: Hash) {
+        self.note(&mut self.lock(), path, (version, hash));
+    }
+
+    /// The same of a file that was found.
+    fn add_found(&self, path: &RelativePath, version: Version, hash: Hash) {
         let state = &mut *self.lock();
+        // What told of it may go with this.
+        state.looking = false;
+        self.note(state, path, (version, hash));
+    }
+
+    fn note(&self, state: &mut State, path: &RelativePath, (version, hash): (Version, Hash)) {
         let Some(path) = state.path(path).filter(|_| !state.broken) else {
             return;
         };
@@ -120,7 +134,8 @@ impl Keeper {
             }
         }
         let pending = state.early_bytes + state.roll.as_ref().map_or(0, Roll::pending);
-        if pending >= PENDING_BYTES || state.content >= PENDING_CONTENT {
+        let large = version.size > EXTENT_SIZE;
+        if large || pending >= PENDING_BYTES || state.content >= PENDING_CONTENT {
             self.write(state);
         }
     }
@@ -147,6 +162,7 @@ impl Keeper {
             roll: Some(roll),
             source,
             broken: false,
+            looking: false,
             ..
         } = state
         else {
@@ -201,10 +217,23 @@ impl Keeper {
         }
     }
 
-    /// Looks for what is there of a file; to be asked in the manifest's order.
+    /// Looks for what is there of a file; to be asked in the manifest's order, by one thread. What is whole is noted.
     ///
     /// What cannot be read is not there.
     pub(crate) fn find(
+        &self,
+        path: &RelativePath,
+        parent: &Arc<Directory>,
+        version: Version,
+        how: (Existing, Assurance),
+    ) -> Found {
+        self.lock().looking = true;
+        let found = self.look_for(path, parent, version, how);
+        self.lock().looking = false;
+        found
+    }
+
+    fn look_for(
         &self,
         path: &RelativePath,
         parent: &Arc<Directory>,
@@ -214,6 +243,7 @@ impl Keeper {
         let name = path.name();
         let (nothing, existing) = match self.find_whole(path, parent, version, assurance.reread) {
             Found::Whole(hash) => {
+                self.add_found(path, version, hash);
                 if version.size > EXTENT_SIZE {
                     // Where that cannot be done, it stays: no reason to send the file again.
                     let _ = parent.discard_remains(name);
@@ -225,15 +255,17 @@ impl Keeper {
             _ => (Found::Nothing, existing),
         };
         match parent.resume_file(name, version, parent.boot_id(), MAX_HELD) {
-            Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
+            Ok(Some(Remains::Whole(tree, journal))) => {
+                let hash = tree.root(version.size).ok().flatten();
                 // Whoever named it may not have read it again.
-                Ok(Some(hash))
-                    if !assurance.reread || hash_of(parent, name, true) == Some(hash) =>
-                {
-                    Found::Whole(hash)
+                let found = hash
+                    .filter(|hash| !assurance.reread || hash_of(parent, name, true) == Some(*hash));
+                if let Some(hash) = found {
+                    self.add_found(path, version, hash);
                 }
-                _ => nothing,
-            },
+                journal.remove();
+                found.map_or(nothing, Found::Whole)
+            }
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
                 // It was killed before it gave it its name, or before it was seen to.
                 Ok(Some(hash)) => {
@@ -245,7 +277,8 @@ impl Keeper {
                         temporary.discard();
                         return nothing;
                     }
-                    match temporary.commit(name, version.metadata, existing) {
+                    let note = || self.add_found(path, version, hash);
+                    match temporary.commit_noted(name, version.metadata, existing, note) {
                         Ok(Placed::Stored) => Found::Whole(hash),
                         _ => nothing,
                     }

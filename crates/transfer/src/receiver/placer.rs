@@ -263,11 +263,7 @@ impl Placer {
         let found = if inbox.has_room_for_remains() {
             let directory = parent.directory();
             let how = (inbox.existing, inbox.syncer.assurance());
-            let found = inbox.keeper.find(&entry.path, directory, version, how);
-            if let Found::Whole(hash) = found {
-                inbox.keeper.add(&entry.path, version, hash);
-            }
-            found
+            inbox.keeper.find(&entry.path, directory, version, how)
         } else {
             Found::Nothing
         };

@@ -169,6 +169,12 @@ impl Crossing {
         self.carried += bytes;
     }
 
+    /// Bytes that crossed so far.
+    #[cfg(feature = "faults")]
+    pub(super) fn carried(&self) -> u64 {
+        self.carried
+    }
+
     /// Counts what crossed by a proxy.
     pub(super) fn count(&mut self, proxy: &Proxy) {
         self.carried += proxy.carried();
