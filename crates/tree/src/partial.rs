@@ -18,7 +18,7 @@ use crate::directory::Directory;
 use crate::faults::reach;
 use crate::file::File;
 use crate::lock::{self, is_ours, open_locked};
-use crate::node::{self, NodeKind};
+use crate::node::{self, NodeKind, changed_at};
 use crate::place;
 use crate::temporary::Temporary;
 
@@ -175,11 +175,6 @@ impl Checkpointer {
 fn names(name: Name<'_>, variant: u8) -> (Vec<u8>, Vec<u8>) {
     let id = partial_id(name.as_bytes(), variant);
     (place::own_name(id, "part"), place::own_name(id, "journal"))
-}
-
-fn changed_at(stat: &Stat) -> Duration {
-    let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(stat.st_ctime_nsec).unwrap_or(0))
 }
 
 /// What another process left of a file.
@@ -467,7 +462,7 @@ impl Directory {
             ..header.clone()
         };
         // It is locked before it is the journal, so nobody else takes it for one that was left.
-        let (written, temporary) = lock::create_temporary(self)?;
+        let (written, temporary) = lock::create_before(self, &name)?;
         let rewritten = (|| {
             written.write_at(&fresh.encode(), 0)?;
             let mut tree = ContentTree::new();

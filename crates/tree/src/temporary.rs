@@ -16,7 +16,7 @@ use crate::file::File;
 use crate::lock;
 use crate::node;
 use crate::partial::{self, Checkpointer, Journal};
-use crate::place::{self, Existing, PlaceError, Placed};
+use crate::place::{self, Brief, Existing, PlaceError, Placed};
 
 /// A file being written in the directory where it will stay.
 ///
@@ -246,7 +246,8 @@ impl Temporary {
             (Err(Errno::EXIST), Existing::Replace) => {
                 // It has a temporary name for a moment, and is not one that was left.
                 lock::keep(&self.file);
-                let ((), temporary) = place::under_temporary_name(give)
+                let brief = (Brief::File, name.as_bytes());
+                let ((), temporary) = place::under_name_before(directory, brief, give)
                     .map_err(|error| PlaceError::io(name, error))?;
                 reach("link.temporary");
                 place::take_name(directory, &temporary, name, existing)

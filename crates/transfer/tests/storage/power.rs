@@ -1,7 +1,6 @@
 //! The power fails at some moment of a session: what is there then, and what the same command makes of it.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -343,7 +342,7 @@ impl Ground {
         self.clean(told, root)
     }
 
-    /// Nothing is left but what nobody can come back for: a name for a moment, of something that was about to take its own.
+    /// Nothing is left but a journal that was being written anew, where the power took the roll by which it is looked for.
     fn clean(&self, told: &Told, root: &Path) -> Result<(), String> {
         let mut left = Vec::new();
         let cleaned = clean_partials(root, None, &mut |event| left.push(event));
@@ -356,12 +355,7 @@ impl Ground {
                 PartialKind::Roll { .. } => roll,
                 _ => false,
             },
-            // A link of such a name, which cleaning does not take for this program's own.
-            PartialEvent::Foreign(path) => {
-                let path = root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-                path.is_symlink() && fs::remove_file(path).is_ok()
-            }
-            PartialEvent::Failed { .. } => false,
+            PartialEvent::Foreign(_) | PartialEvent::Failed { .. } => false,
         });
         if !more.is_empty() {
             return Err(format!("left over: {more:#?}"));

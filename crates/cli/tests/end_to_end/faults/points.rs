@@ -76,10 +76,6 @@ const LISTED: &str = "sent.entries_end:1:stop";
 const SENDING: &str = "lane.record:9:stop";
 const RECEIVING: &str = "record.received:9:stop";
 
-/// Where a receiver that dies leaves something under a random name that the next session does not look for: what takes the
-/// place of something else has such a name for a moment.
-const ORPHANING: [&str; 3] = ["link.temporary", "symlink.temporary", "rewrite.before"];
-
 /// All points of one side, from the program.
 fn points_of(side: Victim) -> Vec<String> {
     let listed = Packhorse::verb("recv").env("PACKHORSE_FAULT", "list").run();
@@ -244,8 +240,6 @@ fn die_at(side: Victim, point: &str, nth: u64) -> bool {
         Victim::Sender => sender.signal(),
         Victim::Receiver => receiver.signal(),
     };
-    let orphaned = dead.is_some() && ORPHANING.contains(&point);
-    crossing.orphans = usize::from(orphaned);
     if scene == Scene::Obstructed {
         let in_the_way = crossing.destination.join("tree").join(SMALL);
         // Empty, or the file that was to be there.
