@@ -172,6 +172,20 @@ pub(crate) fn take_name(
     name: Name<'_>,
     existing: Existing,
 ) -> Result<Placed, PlaceError> {
+    let placed = try_name(directory, temporary, name, existing);
+    if placed.is_err() {
+        discard(directory, temporary);
+    }
+    placed
+}
+
+/// The same, and where it cannot have the name it stays. What is not wanted is removed.
+pub(crate) fn try_name(
+    directory: &Directory,
+    temporary: &[u8],
+    name: Name<'_>,
+    existing: Existing,
+) -> Result<Placed, PlaceError> {
     let renamed = match existing {
         Existing::Replace => {
             let storage = directory.storage();
@@ -184,12 +198,12 @@ pub(crate) fn take_name(
         }
         Existing::Keep => rename_to_free_name(directory, temporary, name),
     };
-    if renamed.is_err() {
-        discard(directory, temporary);
-    }
     match (renamed, existing) {
         (Ok(()), _) => Ok(Placed::Stored),
-        (Err(Errno::EXIST), Existing::Keep) => Ok(Placed::Kept),
+        (Err(Errno::EXIST), Existing::Keep) => {
+            discard(directory, temporary);
+            Ok(Placed::Kept)
+        }
         (Err(error), _) => Err(PlaceError::explain(directory, name, error)),
     }
 }

@@ -183,7 +183,8 @@ impl Temporary {
         }
     }
 
-    /// Sets the metadata, then gives the file its name, in one step. Otherwise the file is gone.
+    /// Sets the metadata, then gives the file its name, in one step. Otherwise the file is gone, but for one with a journal:
+    /// that is found again when what is in its way has gone.
     ///
     /// # Errors
     /// [`PlaceError::Obstructed`] if a directory has the name and `existing` is
@@ -213,14 +214,14 @@ impl Temporary {
             .map_err(|error| PlaceError::io(name, error))?;
         if let Some(journal) = self.journal.take() {
             reach("name.before");
-            let placed = place::take_name(&self.directory, &journal.part, name, existing);
+            let placed = place::try_name(&self.directory, &journal.part, name, existing)?;
             reach("name.after");
-            if let Ok(Placed::Stored) = placed {
+            if placed == Placed::Stored {
                 note();
             }
             journal.remove(&self.directory);
             reach("journal.removed");
-            return placed;
+            return Ok(placed);
         }
         reach("link.before");
         let placed = match self.named.take() {

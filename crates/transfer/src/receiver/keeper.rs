@@ -9,7 +9,9 @@ use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
 use packhorse_proto::remains::{BootId, Version};
 use packhorse_proto::window::Content;
-use packhorse_tree::{Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary};
+use packhorse_tree::{
+    Directory, Existing, PlaceError, Placed, Remains, Roll, Rolls, SourceFile, Temporary,
+};
 
 use super::syncer::see_to_one;
 use crate::verify::hash_file;
@@ -62,6 +64,8 @@ pub(crate) enum Found {
     Nothing,
     /// A file that an earlier session stored and a power cut has damaged: not one to be kept.
     Damaged,
+    /// All of it, in a partial file that cannot have its name.
+    Refused(PlaceError),
 }
 
 impl Keeper {
@@ -280,7 +284,8 @@ impl Keeper {
                     let note = || self.add_found(path, version, hash);
                     match temporary.commit_noted(name, version.metadata, existing, note) {
                         Ok(Placed::Stored) => Found::Whole(hash),
-                        _ => nothing,
+                        Ok(Placed::Kept) => nothing,
+                        Err(error) => Found::Refused(error),
                     }
                 }
                 Ok(None) => Found::Part(Box::new((temporary, tree))),

@@ -152,18 +152,18 @@ fn what_was_left_of_a_link_goes_when_it_is_made_again_and_nothing_else_does() {
     let [left] = &names_in(root.path())[..] else {
         panic!("one is left");
     };
-    link(&root, "another", b"target", Existing::Replace).unwrap();
+    let _ = link(&root, "another", b"target", Existing::Replace).unwrap();
     assert_eq!(names_in(root.path()), [&left[..], "another"]);
-    link(&root, "link", b"target", Existing::Keep).unwrap();
+    let _ = link(&root, "link", b"target", Existing::Keep).unwrap();
     assert_eq!(names_in(root.path()), ["another", "link"]);
     // A file of that name is nobody's who makes links.
     fs::remove_file(root.path().join("link")).unwrap();
     fs::write(root.path().join(left), "of the user").unwrap();
-    link(&root, "link", b"target", Existing::Keep).unwrap();
+    let _ = link(&root, "link", b"target", Existing::Keep).unwrap();
     assert_eq!(names_in(root.path()), [&left[..], "another", "link"]);
     // A directory neither.
     fs::remove_file(root.path().join(left)).unwrap();
     fs::create_dir(root.path().join(left)).unwrap();
-    link(&root, "link", b"other", Existing::Replace).unwrap();
+    let _ = link(&root, "link", b"other", Existing::Replace).unwrap();
     assert_eq!(names_in(root.path()), [&left[..], "another", "link"]);
 }

@@ -167,7 +167,6 @@ impl Crossing {
     }
 
     /// Bytes that crossed so far.
-    #[cfg(feature = "faults")]
     pub(super) fn carried(&self) -> u64 {
         self.carried
     }
