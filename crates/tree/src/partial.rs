@@ -219,6 +219,13 @@ impl Directory {
         stat.is_ok_and(|stat| is_version(&stat, version))
     }
 
+    /// Whether nothing has been done to what has this name since a time, by the filesystem's clock since 1970.
+    #[must_use]
+    pub fn is_unchanged_since(&self, name: Name<'_>, time: Duration) -> bool {
+        let changed = self.storage().changed_at(self.as_fd(), name.as_bytes());
+        changed.is_ok_and(|changed| changed <= time)
+    }
+
     /// Starts a large file in this directory, which is found again by [`resume_file`](Self::resume_file) where this
     /// process does not come to finish it. `None` where as many others write a file of that name.
     ///

@@ -71,9 +71,10 @@ pub(crate) enum Found {
 impl Keeper {
     /// Looks for rolls of earlier sessions. Where they cannot be read, there are none.
     pub(crate) fn new(destination: Arc<Directory>) -> Self {
-        let rolls = Rolls::open(&destination).unwrap_or_default();
+        let boot = destination.boot_id();
+        let rolls = Rolls::open(&destination, boot).unwrap_or_default();
         Self {
-            boot: destination.boot_id(),
+            boot,
             destination,
             resumes: !rolls.is_empty(),
             state: Mutex::new(State {
@@ -183,6 +184,35 @@ impl Keeper {
         match &self.lock().roll {
             Some(roll) => roll.sync(),
             None => Ok(()),
+        }
+    }
+
+    /// Makes everything durable that is on the same filesystem as this directory. Where that is the destination's, the files
+    /// that are noted by now are believed to be there after the machine went down: they had their names before.
+    pub(crate) fn sync_filesystem(&self, directory: &Directory) -> io::Result<()> {
+        if directory.device()? != self.destination.device()? {
+            return directory.sync_filesystem();
+        }
+        let mark = {
+            let state = &mut *self.lock();
+            let roll = state.roll.as_mut();
+            // Where it cannot be written, less is believed.
+            roll.and_then(|roll| roll.before_sync().ok().flatten())
+        };
+        directory.sync_filesystem()?;
+        let state = &mut *self.lock();
+        if let (Some(mark), Some(roll), false) = (mark, &mut state.roll, state.broken) {
+            state.broken = roll.mark(&mark).is_err();
+        }
+        Ok(())
+    }
+
+    /// The same with the filesystem of the destination, where there is anything to be marked.
+    pub(crate) fn mark_destination(&self) -> io::Result<()> {
+        let unmarked = self.lock().roll.as_ref().is_some_and(Roll::has_unmarked);
+        match unmarked {
+            true => self.sync_filesystem(&self.destination),
+            false => self.sync(),
         }
     }
 
@@ -314,8 +344,11 @@ impl Keeper {
         let Some(known) = known.filter(|_| parent.still_has(name, version)) else {
             return Found::Nothing;
         };
-        // What was written before the machine went down, or the disk was pulled out, may not be there.
-        let certain = known.boot == self.boot && parent.shares_mount_with(&self.destination);
+        // What was written before the machine went down, or the disk was pulled out, may not be there, but for what was made
+        // durable and is what it was then.
+        let durable = |at| parent.is_unchanged_since(name, at);
+        let believed = known.boot == self.boot || known.durable.is_some_and(durable);
+        let certain = believed && parent.shares_mount_with(&self.destination);
         if certain && !reread {
             return Found::Whole(known.hash);
         }
