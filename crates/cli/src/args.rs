@@ -302,6 +302,7 @@ pub(crate) struct PartialsPlace {
 #[command(after_help = "\
 For each part of a file: how much of it is there and verified, what it takes on disk, when it was
 last written, and the path that the file is to have. What a living receiver writes is 'in use'.
+So is a symbolic link that was made less than a minute ago and has not got its name.
 
 Exit code 0: all was looked at, also where there is nothing; 1: something could not be; 5: the
 directory cannot be looked into.
@@ -317,8 +318,8 @@ pub(crate) struct PartialsList {
 /// Remove what was left, but nothing that a living receiver writes
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Removes parts of files, their journals and the rolls. Files that are complete stay. The next
-'packhorse send' sends all of it again.
+Removes parts of files, their journals and the rolls, and links without their names that are older
+than a minute. Files that are complete stay. The next 'packhorse send' sends all of it again.
 
 Exit code 0: all of it is gone, was in use, or was not old enough; 1: something could not be
 removed; 5: the directory cannot be looked into.

@@ -39,7 +39,7 @@ pub(crate) fn run(ui: &Ui, args: &Partials) -> Result<Exit, Failure> {
         }
         PartialEvent::Foreign(path) => ui.at(
             Volume::Verbose,
-            format_args!("{path} is no file of this user's alone, and stays"),
+            format_args!("{path} is nothing of this user's alone, and stays"),
         ),
     };
     let summary = match &args.verb {
@@ -85,6 +85,7 @@ fn text_line(partial: &Partial) -> String {
             (format!("roll of {files}{more}"), &partial.at)
         }
         PartialKind::Orphan => ("part without a journal".to_owned(), &partial.at),
+        PartialKind::Link => ("link without its name".to_owned(), &partial.at),
         _ => ("unreadable journal".to_owned(), &partial.at),
     };
     let (disk, age) = (units::bytes(partial.disk), age(partial.age));
@@ -223,6 +224,7 @@ fn json_text(partial: &Partial) -> io::Result<String> {
             (line.files, line.all) = (Some(*files), Some(*all));
         }
         PartialKind::Orphan => line.partial = "orphan",
+        PartialKind::Link => line.partial = "link",
         _ => {}
     }
     json::line(&line)

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use packhorse_proto::entry::Timestamp;
 use packhorse_proto::path::RelativePath;
 use packhorse_tree::{
-    Directory, FileAt, Found, Left, Leftover, OwnFile, Removal, Sighting, SourceError, Walk,
-    WalkError, WalkProblem, WalkSource,
+    Directory, Found, Left, Leftover, OwnFile, Removal, Sighting, SourceError, Walk, WalkError,
+    WalkProblem, WalkSource,
 };
 
 /// One thing that a session left, or that one writes.
@@ -21,7 +22,7 @@ pub struct Partial {
     pub what: PartialKind,
     /// Bytes that all its files take on disk.
     pub disk: u64,
-    /// When one of them was last written.
+    /// When one of them was last written; of a link, when it was made.
     pub written: Timestamp,
     /// How long ago that was; `None` for what says that it was written in the future.
     pub age: Option<Duration>,
@@ -46,6 +47,8 @@ pub enum PartialKind {
     Unknown,
     /// A part of a file without a journal.
     Orphan,
+    /// A symbolic link that has not got its name.
+    Link,
     /// A roll: it names files that are complete.
     Roll {
         /// How many.
@@ -61,7 +64,7 @@ pub enum PartialKind {
 pub enum PartialFate {
     /// It is there, and nobody writes it.
     Left,
-    /// A living session writes it: it is not touched.
+    /// A living session writes it, or may: a link that is younger than a minute. It is not touched.
     InUse,
     /// It is removed.
     Removed,
@@ -81,15 +84,15 @@ pub enum PartialEvent {
         /// What is wrong there.
         problem: io::Error,
     },
-    /// Something of such a name that this program did not make for this user: a link, a directory, another user's file, or
-    /// one with several names. It is not touched.
+    /// Something of such a name that this program did not make for this user: a directory, another user's file or link, or a
+    /// file with several names. It is not touched.
     Foreign(RelativePath),
 }
 
 /// What a listing or a cleaning adds up to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PartialsSummary {
-    /// Parts of files, those without a usable journal among them.
+    /// Parts of files, those without a usable journal among them, and links without their names.
     pub parts: u64,
     /// Rolls.
     pub rolls: u64,
@@ -97,7 +100,7 @@ pub struct PartialsSummary {
     pub disk: u64,
     /// Those of them that a living session writes.
     pub in_use: u64,
-    /// Parts of files that were removed.
+    /// Of the parts, those that were removed.
     pub removed_parts: u64,
     /// Rolls that were removed.
     pub removed_rolls: u64,
@@ -152,6 +155,7 @@ enum Purpose {
 
 /// A walk over a destination.
 struct Search<'a> {
+    destination: Arc<Directory>,
     purpose: Purpose,
     now: SystemTime,
     summary: PartialsSummary,
@@ -164,10 +168,11 @@ impl<'a> Search<'a> {
         purpose: Purpose,
         report: &'a mut dyn FnMut(PartialEvent),
     ) -> Result<PartialsSummary, PartialsError> {
-        let destination = Directory::open_root(dir)?;
+        let destination = Arc::new(Directory::open_root(dir)?);
         // The empty last component asks for what the directory holds.
         let walk = Walk::new(vec![WalkSource::new(dir.join(""))])?;
         let mut search = Self {
+            destination: Arc::clone(&destination),
             purpose,
             now: SystemTime::now(),
             summary: PartialsSummary::default(),
@@ -192,10 +197,15 @@ impl<'a> Search<'a> {
         let Some(own) = own_file(&path) else {
             return;
         };
-        let Some(file) = found.file else {
-            return self.foreign(path);
+        let taken = match (found.file, path.parent()) {
+            (Some(file), _) => self.take(&path, &own, file.parent()),
+            (None, None) => self.take(&path, &own, &Arc::clone(&self.destination)),
+            (None, Some(parent)) => match self.destination.open_beneath(&parent) {
+                Ok(parent) => self.take(&path, &own, &parent),
+                Err(error) => Err(error),
+            },
         };
-        match self.take(&path, &own, &file) {
+        match taken {
             Ok(Some(partial)) => self.add(partial),
             Ok(None) => {}
             Err(problem) => self.fail(path.to_string(), problem),
@@ -206,9 +216,8 @@ impl<'a> Search<'a> {
         &mut self,
         path: &RelativePath,
         own: &OwnFile,
-        file: &FileAt,
+        parent: &Directory,
     ) -> io::Result<Option<Partial>> {
-        let parent = file.parent();
         let seen = match parent.look_at_own(own)? {
             Sighting::Leftover(seen) => seen,
             Sighting::Foreign => {
@@ -306,6 +315,7 @@ fn partial(at: &RelativePath, seen: Leftover, age: Option<Duration>, fate: Parti
         }
         Left::Part(None) => PartialKind::Unknown,
         Left::Orphan => PartialKind::Orphan,
+        Left::Link => PartialKind::Link,
         Left::Roll { files, all } => PartialKind::Roll { files, all },
     };
     Partial {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::beneath;
 use crate::faults::reach;
 use crate::node;
-use crate::place::{self, Existing, Made, PlaceError, Placed};
+use crate::place::{self, Brief, Existing, Made, PlaceError, Placed};
 use crate::storage::{Disk, Storage};
 use crate::temporary::Temporary;
 
@@ -125,12 +125,32 @@ impl Directory {
         modified: Timestamp,
         existing: Existing,
     ) -> Result<Placed, PlaceError> {
-        let storage = &*self.storage;
-        let make =
-            |temporary: &[u8]| storage.make_symlink(target.as_bytes(), self.as_fd(), temporary);
-        let ((), temporary) =
-            place::under_temporary_name(make).map_err(|error| PlaceError::io(name, error))?;
+        let make = |temporary: &[u8]| {
+            let storage = &*self.storage;
+            storage.make_symlink(target.as_bytes(), self.as_fd(), temporary)
+        };
+        let brief = (Brief::Link, name.as_bytes());
+        let made = place::under_name_before(self, brief, make);
+        match self.finish_symlink(name, made, modified, existing) {
+            // Another session makes one of this name, and took this one for left.
+            Err(PlaceError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+                let made = place::under_temporary_name(make);
+                self.finish_symlink(name, made, modified, existing)
+            }
+            answer => answer,
+        }
+    }
+
+    fn finish_symlink(
+        &self,
+        name: Name<'_>,
+        made: rustix::io::Result<((), Vec<u8>)>,
+        modified: Timestamp,
+        existing: Existing,
+    ) -> Result<Placed, PlaceError> {
+        let ((), temporary) = made.map_err(|error| PlaceError::io(name, error))?;
         reach("symlink.temporary");
+        let storage = &*self.storage;
         let times = node::times(modified);
         if let Err(error) = storage.set_link_times(self.as_fd(), &temporary, &times) {
             place::discard(self, &temporary);

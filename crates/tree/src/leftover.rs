@@ -1,12 +1,13 @@
 //! What sessions that were ended left in a directory: looked at, and removed where nobody writes it.
 
 use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use packhorse_proto::entry::Timestamp;
 use packhorse_proto::path::Name;
 use packhorse_proto::remains::{VARIANTS, partial_id};
 use rustix::fd::AsFd as _;
-use rustix::fs::{AtFlags, fstat, statat};
+use rustix::fs::{AtFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -89,11 +90,14 @@ pub struct Leftover {
     pub what: Left,
     /// Bytes that all its files take on disk.
     pub disk: u64,
-    /// When one of them was last written.
+    /// When one of them was last written; of a link, when it was made.
     pub written: Timestamp,
     /// Somebody holds it who is alive: it is not left.
     pub in_use: bool,
 }
+
+/// Younger links count as somebody's who is alive: nobody can hold a lock on one. A session has it for a few microseconds.
+const LINK_IN_USE: Duration = Duration::from_secs(60);
 
 /// What a session left.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +106,8 @@ pub enum Left {
     Part(Option<Unfinished>),
     /// A partial file without a journal: nobody goes on with it.
     Orphan,
+    /// A symbolic link that has not got its name.
+    Link,
     /// A roll.
     Roll {
         /// How many files it names.
@@ -129,7 +135,8 @@ pub enum Sighting {
     Leftover(Leftover),
     /// A partial file: its journal, in the same directory, tells of both.
     Partner,
-    /// Nothing of ours: no regular file, another user's, or one with several names.
+    /// Nothing of ours: another user's, a file with several names, or something that this program makes none of under such a
+    /// name.
     Foreign,
     /// Nothing, or nothing any more.
     Gone,
@@ -154,6 +161,9 @@ impl Directory {
     pub fn look_at_own(&self, file: &OwnFile) -> io::Result<Sighting> {
         match &file.0 {
             Kind::Journal(id) => self.look_at_pair(*id),
+            Kind::Part(id) if let Some(link) = lock::own_link(self, &part_name(*id)) => {
+                Ok(Sighting::Leftover(link_left(&link)))
+            }
             Kind::Part(id) if lock::has_ours(self, &journal_name(*id)) => {
                 let ours = lock::has_ours(self, &part_name(*id));
                 Ok(if ours {
@@ -206,6 +216,7 @@ impl Directory {
         };
         let (part, journal) = (part_name(id), journal_name(id));
         match &file.0 {
+            Kind::Part(_) if seen.what == Left::Link => self.remove_link(&part, seen),
             Kind::Part(_) => self.remove_orphan(&part, &journal, seen),
             // The journal last: without it the partial file would be one that nobody goes on with.
             _ => self.remove_files(&[&journal, &part], seen.written),
@@ -230,6 +241,19 @@ impl Directory {
             place::discard(self, journal);
         }
         removed
+    }
+
+    /// Names of this kind are drawn at random, or those of one path: nobody else puts something there between the two calls.
+    fn remove_link(&self, name: &[u8], seen: &Leftover) -> io::Result<Removal> {
+        match lock::own_link(self, name) {
+            None => Ok(Removal::Gone),
+            Some(link) if seen.in_use || link_left(&link) != *seen => Ok(Removal::InUse),
+            Some(_) => {
+                let storage = self.storage();
+                storage.remove(self.as_fd(), name, AtFlags::empty())?;
+                Ok(Removal::Removed)
+            }
+        }
     }
 
     /// Takes the files in this order, and removes them in the other. The first has to be there.
@@ -297,6 +321,20 @@ fn look_at(
     }))
 }
 
+/// What is known of a link that has not got its name. When it was made is told by its ctime: its other time is the source's.
+fn link_left(link: &Stat) -> Leftover {
+    let made = node::changed_at(link);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let age = now.ok().and_then(|now| now.checked_sub(made));
+    let seconds = i64::try_from(made.as_secs()).unwrap_or(i64::MAX);
+    Leftover {
+        what: Left::Link,
+        disk: disk_of(link),
+        written: Timestamp::new(seconds, made.subsec_nanos()).expect("below a second"),
+        in_use: age.is_none_or(|age| age < LINK_IN_USE),
+    }
+}
+
 /// What a journal tells of its file, where it is the journal of a file with these names.
 fn unfinished(id: [u8; 8], journal: &File, part: Option<&File>) -> io::Result<Option<Unfinished>> {
     let Some((header, tree)) = partial::progress(journal)? else {
@@ -320,18 +358,22 @@ fn unfinished(id: [u8; 8], journal: &File, part: Option<&File>) -> io::Result<Op
 
 /// Bytes on disk, and when one of the files was last written.
 fn use_of<'a>(files: impl Iterator<Item = &'a File>) -> io::Result<(u64, Timestamp)> {
-    /// What `st_blocks` counts in, whatever the filesystem's own blocks are (stat(2)).
-    const BLOCK: u64 = 512;
     let mut disk = 0_u64;
     let mut written = None;
     for file in files {
         let stat = fstat(file)?;
-        let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-        disk = disk.saturating_add(blocks.saturating_mul(BLOCK));
+        disk = disk.saturating_add(disk_of(&stat));
         written = written.max(Some(node::modified_of(&stat)));
     }
     let written = written.ok_or(io::ErrorKind::NotFound)?;
     Ok((disk, written))
+}
+
+fn disk_of(stat: &Stat) -> u64 {
+    /// What `st_blocks` counts in, whatever the filesystem's own blocks are (stat(2)).
+    const BLOCK: u64 = 512;
+    let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+    blocks.saturating_mul(BLOCK)
 }
 
 /// Whether there was no room for a file that holds nothing.

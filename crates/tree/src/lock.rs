@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::directory::Directory;
 use crate::file::File;
 use crate::node::NodeKind;
-use crate::place;
+use crate::place::{self, Brief};
 
 /// What a file is opened for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -120,20 +120,59 @@ pub(crate) fn open_locked(
 ///
 /// A filesystem without locks has none on it, and nobody removes it there.
 pub(crate) fn create_temporary(directory: &Directory) -> rustix::io::Result<(File, Vec<u8>)> {
+    place::under_temporary_name(|name| create_at(directory, name))
+}
+
+/// The same of one that is to be called `last`.
+pub(crate) fn create_before(
+    directory: &Directory,
+    last: &[u8],
+) -> rustix::io::Result<(File, Vec<u8>)> {
+    let brief = (Brief::File, last);
+    place::under_name_before(directory, brief, |name| create_at(directory, name))
+}
+
+fn create_at(directory: &Directory, name: &[u8]) -> rustix::io::Result<File> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::RDWR | OFlags::CLOEXEC;
-    place::under_temporary_name(|name| {
-        let storage = directory.storage();
-        let file = storage.open(directory.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)?;
-        // Somebody came by before it was locked, and has removed it or is about to.
-        if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-            place::discard(directory, name);
-            return Err(Errno::EXIST);
-        }
-        match fstat(&file)?.st_nlink {
-            0 => Err(Errno::EXIST),
-            _ => Ok(File::new(file, storage)),
-        }
-    })
+    let storage = directory.storage();
+    let file = storage.open(directory.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)?;
+    // Somebody came by before it was locked, and has removed it or is about to.
+    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        place::discard(directory, name);
+        return Err(Errno::EXIST);
+    }
+    match fstat(&file)?.st_nlink {
+        0 => Err(Errno::EXIST),
+        _ => Ok(File::new(file, storage)),
+    }
+}
+
+/// Removes what a process that died left under a temporary name. `false` where it may be somebody's who is alive, or is not
+/// ours.
+///
+/// Of a link nobody can tell: whoever lives and finds his own gone makes it again ([`Directory::make_symlink`]).
+pub(crate) fn remove_left(directory: &Directory, name: &[u8], brief: Brief) -> bool {
+    // Held until the name is gone.
+    let held = match brief {
+        Brief::Link => own_link(directory, name).map(|_| None),
+        Brief::File => match open(directory, name, Access::Remove) {
+            Ok(Opened::Free(file)) => Some(Some(file)),
+            Ok(Opened::Missing) => return true,
+            Ok(Opened::InUse(_) | Opened::Foreign) | Err(_) => None,
+        },
+    };
+    if held.is_some() {
+        place::discard(directory, name);
+    }
+    held.is_some()
+}
+
+/// The symbolic link of this name, where it is this user's.
+pub(crate) fn own_link(directory: &Directory, name: &[u8]) -> Option<Stat> {
+    let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let own = NodeKind::of(&stat) == NodeKind::Symlink
+        && stat.st_uid == rustix::process::geteuid().as_raw();
+    own.then_some(stat)
 }
 
 /// Locks a file that is ours already. Where that cannot be done, it is as it was before there were locks.

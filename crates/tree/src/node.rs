@@ -1,6 +1,7 @@
 //! What stands under a name, and what the kernel says of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use packhorse_proto::entry::{Metadata, Mode, Timestamp};
 use rustix::fd::{AsFd as _, BorrowedFd};
@@ -82,6 +83,13 @@ fn change_of(stat: &Stat) -> u64 {
     number
         .wrapping_add(seconds)
         .wrapping_add(stat.st_ctime_nsec)
+}
+
+/// When it was last changed, in whatever way: since 1970. No program can set that.
+pub(crate) fn changed_at(stat: &Stat) -> Duration {
+    let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
+    let nanoseconds = u32::try_from(stat.st_ctime_nsec).unwrap_or(0);
+    Duration::new(seconds, nanoseconds.min(999_999_999))
 }
 
 /// When it was last modified. A filesystem that counts more than a second of nanoseconds is cut short.

@@ -18,7 +18,7 @@ use crate::directory::Directory;
 use crate::faults::reach;
 use crate::file::File;
 use crate::lock::{self, is_ours, open_locked};
-use crate::node::{self, NodeKind};
+use crate::node::{self, NodeKind, changed_at};
 use crate::place;
 use crate::temporary::Temporary;
 
@@ -177,18 +177,30 @@ fn names(name: Name<'_>, variant: u8) -> (Vec<u8>, Vec<u8>) {
     (place::own_name(id, "part"), place::own_name(id, "journal"))
 }
 
-fn changed_at(stat: &Stat) -> Duration {
-    let seconds = u64::try_from(stat.st_ctime).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(stat.st_ctime_nsec).unwrap_or(0))
-}
-
 /// What another process left of a file.
 #[derive(Debug)]
 pub enum Remains {
     /// A partial file, and which of its extents are there.
     Part(Temporary, ContentTree),
-    /// The file itself, and the values of its extents.
-    Whole(ContentTree),
+    /// The file itself, the values of its extents, and the journal that tells them.
+    Whole(ContentTree, LeftJournal),
+}
+
+/// The journal of a file that has its name, which nobody else takes as long as this is held. Dropped, it stays.
+#[derive(Debug)]
+pub struct LeftJournal {
+    directory: Arc<Directory>,
+    name: Vec<u8>,
+    /// Locked as long as it is open.
+    _file: File,
+}
+
+impl LeftJournal {
+    /// Removes it: to be called when it is noted elsewhere that the file is complete.
+    pub fn remove(self) {
+        place::discard(&self.directory, &self.name);
+        reach("journal.removed");
+    }
 }
 
 /// Whether a file is one of this size, with this metadata.
@@ -205,6 +217,13 @@ impl Directory {
     pub fn still_has(&self, name: Name<'_>, version: Version) -> bool {
         let stat = statat(self, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
         stat.is_ok_and(|stat| is_version(&stat, version))
+    }
+
+    /// Whether nothing has been done to what has this name since a time, by the filesystem's clock since 1970.
+    #[must_use]
+    pub fn is_unchanged_since(&self, name: Name<'_>, time: Duration) -> bool {
+        let changed = self.storage().changed_at(self.as_fd(), name.as_bytes());
+        changed.is_ok_and(|changed| changed <= time)
     }
 
     /// Starts a large file in this directory, which is found again by [`resume_file`](Self::resume_file) where this
@@ -364,7 +383,7 @@ impl Directory {
         };
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = self.open_own(part, flags) else {
-            return self.complete(name, &header, boot, (journal_name, &journal));
+            return self.complete(name, &header, boot, (journal_name, journal));
         };
         let (stat, journal_stat) = (fstat(&file)?, fstat(&journal)?);
         if !is_ours(&stat) || stat.st_ino != header.inode {
@@ -402,11 +421,11 @@ impl Directory {
 
     /// The file may have got its name just before its journal would have been removed.
     fn complete(
-        &self,
+        self: &Arc<Self>,
         name: Name<'_>,
         header: &Header,
         boot: BootId,
-        (journal_name, journal): (&[u8], &File),
+        (journal_name, journal): (&[u8], File),
     ) -> io::Result<Option<Remains>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let Ok(file) = self.open_own(name.as_bytes(), flags) else {
@@ -418,15 +437,19 @@ impl Directory {
         }
         let mut tree = ContentTree::new();
         let mut buffer = vec![0; READ];
-        each_record(journal, &mut Records::new(header), |_, extent| {
+        each_record(&journal, &mut Records::new(header), |_, extent| {
             if header.boot == boot || holds(&file, &extent, &mut buffer)? {
                 // The same said twice is no harm.
                 let _ = tree.insert(&extent);
             }
             Ok(())
         })?;
-        place::discard(self, journal_name);
-        Ok(Some(Remains::Whole(tree)))
+        let left = LeftJournal {
+            directory: Arc::clone(self),
+            name: journal_name.to_vec(),
+            _file: journal,
+        };
+        Ok(Some(Remains::Whole(tree, left)))
     }
 
     /// Reads each extent that the journal speaks of, but for those of the first `believed` records, and writes a new one of
@@ -446,7 +469,7 @@ impl Directory {
             ..header.clone()
         };
         // It is locked before it is the journal, so nobody else takes it for one that was left.
-        let (written, temporary) = lock::create_temporary(self)?;
+        let (written, temporary) = lock::create_before(self, &name)?;
         let rewritten = (|| {
             written.write_at(&fresh.encode(), 0)?;
             let mut tree = ContentTree::new();

@@ -4,12 +4,14 @@ use std::fmt::Write as _;
 use std::io;
 
 use packhorse_proto::path::Name;
+use packhorse_proto::remains::{VARIANTS, partial_id};
 use rustix::fd::AsFd as _;
 use rustix::fs::{AtFlags, RenameFlags, statat};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::directory::Directory;
+use crate::lock;
 use crate::node::NodeKind;
 
 /// How often another random name is tried when one is taken.
@@ -91,7 +93,46 @@ impl PlaceError {
     }
 }
 
-/// Makes something under a temporary name, `.packhorse-<16 hexadecimal digits>.part`, and gives that name.
+/// What has a temporary name for a moment, before it takes the place of something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Brief {
+    /// A regular file, locked before it has that name.
+    File,
+    /// A symbolic link, which nobody can lock.
+    Link,
+}
+
+impl Brief {
+    /// The temporary name of what is to be called `last`: always the same, so that whoever comes to make that again finds
+    /// what a process left that died between the two names.
+    fn name_before(self, last: &[u8]) -> Vec<u8> {
+        let variant = match self {
+            Self::File => VARIANTS,
+            Self::Link => VARIANTS + 1,
+        };
+        own_name(partial_id(last, variant), "part")
+    }
+}
+
+/// Makes something under the temporary name of what is to be called `last`, and gives that name. What was left there is
+/// removed; where it is somebody else's, it is a random name.
+pub(crate) fn under_name_before<T>(
+    directory: &Directory,
+    (brief, last): (Brief, &[u8]),
+    mut make: impl FnMut(&[u8]) -> rustix::io::Result<T>,
+) -> rustix::io::Result<(T, Vec<u8>)> {
+    let name = brief.name_before(last);
+    for _ in 0..2 {
+        match make(&name) {
+            Err(Errno::EXIST) if lock::remove_left(directory, &name, brief) => {}
+            Err(Errno::EXIST) => break,
+            answer => return answer.map(|made| (made, name)),
+        }
+    }
+    under_temporary_name(make)
+}
+
+/// Makes something under a random temporary name, `.packhorse-<16 hexadecimal digits>.part`, and gives that name.
 pub(crate) fn under_temporary_name<T>(
     mut make: impl FnMut(&[u8]) -> rustix::io::Result<T>,
 ) -> rustix::io::Result<(T, Vec<u8>)> {
@@ -131,6 +172,20 @@ pub(crate) fn take_name(
     name: Name<'_>,
     existing: Existing,
 ) -> Result<Placed, PlaceError> {
+    let placed = try_name(directory, temporary, name, existing);
+    if placed.is_err() {
+        discard(directory, temporary);
+    }
+    placed
+}
+
+/// The same, and where it cannot have the name it stays. What is not wanted is removed.
+pub(crate) fn try_name(
+    directory: &Directory,
+    temporary: &[u8],
+    name: Name<'_>,
+    existing: Existing,
+) -> Result<Placed, PlaceError> {
     let renamed = match existing {
         Existing::Replace => {
             let storage = directory.storage();
@@ -143,12 +198,12 @@ pub(crate) fn take_name(
         }
         Existing::Keep => rename_to_free_name(directory, temporary, name),
     };
-    if renamed.is_err() {
-        discard(directory, temporary);
-    }
     match (renamed, existing) {
         (Ok(()), _) => Ok(Placed::Stored),
-        (Err(Errno::EXIST), Existing::Keep) => Ok(Placed::Kept),
+        (Err(Errno::EXIST), Existing::Keep) => {
+            discard(directory, temporary);
+            Ok(Placed::Kept)
+        }
         (Err(error), _) => Err(PlaceError::explain(directory, name, error)),
     }
 }

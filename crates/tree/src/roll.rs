@@ -6,14 +6,14 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use packhorse_proto::extent::Hash;
 use packhorse_proto::path::RelativePath;
-use packhorse_proto::remains::roll::{Front, HEADER, Header, MAX_RECORD, Record, front};
+use packhorse_proto::remains::roll::{Front, HEADER, Header, MAX_RECORD, Mark, Record, front};
 use packhorse_proto::remains::{BootId, Nonce, Version};
 use rustix::fd::AsFd as _;
-use rustix::fs::{AtFlags, Dir, Mode};
+use rustix::fs::{AtFlags, Dir, Mode, fstat};
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
@@ -21,6 +21,7 @@ use crate::directory::Directory;
 use crate::faults::reach;
 use crate::file::File;
 use crate::lock::open_locked;
+use crate::node::changed_at;
 use crate::place;
 
 /// Where rolls are, in a destination.
@@ -73,9 +74,11 @@ pub struct Roll {
     /// Locked as long as it is open.
     file: File,
     nonce: Nonce,
-    /// Records so far, and bytes of the file.
+    /// Records and marks so far, and bytes of the file.
     records: u64,
     written: u64,
+    /// Of the records, those up to the last mark, where nothing was added before it since its sync.
+    marked: u64,
     buffer: Vec<u8>,
 }
 
@@ -100,6 +103,7 @@ impl Roll {
             nonce,
             records: 0,
             written: 0,
+            marked: 0,
             buffer: Vec::new(),
         };
         roll.buffer.extend_from_slice(&header.encode());
@@ -120,6 +124,12 @@ impl Roll {
         self.records == 0
     }
 
+    /// Whether something was added that no mark covers.
+    #[must_use]
+    pub fn has_unmarked(&self) -> bool {
+        self.records > self.marked
+    }
+
     /// Bytes that were added and not written.
     #[must_use]
     pub fn pending(&self) -> usize {
@@ -137,6 +147,35 @@ impl Roll {
         self.written += self.buffer.len() as u64;
         self.buffer.clear();
         Ok(())
+    }
+
+    /// What a mark may say after the next sync of the filesystem: everything that is written by now. `None` where nothing was
+    /// added.
+    ///
+    /// # Errors
+    /// The roll cannot be written.
+    pub fn before_sync(&mut self) -> io::Result<Option<Mark>> {
+        if self.is_empty() {
+            return Ok(None);
+        }
+        if self.pending() > 0 {
+            self.flush()?;
+        }
+        let at = changed_at(&fstat(&self.file)?);
+        let covered = self.records;
+        Ok(Some(Mark { covered, at }))
+    }
+
+    /// Says that everything was made durable that [`before_sync`](Self::before_sync) spoke of.
+    ///
+    /// # Errors
+    /// The roll cannot be written.
+    pub fn mark(&mut self, mark: &Mark) -> io::Result<()> {
+        mark.encode(&self.nonce, self.records, &mut self.buffer);
+        let whole = mark.covered == self.records;
+        self.records += 1;
+        self.marked = if whole { self.records } else { mark.covered };
+        self.flush()
     }
 
     /// Makes what was written durable, with its name.
@@ -191,12 +230,14 @@ pub(crate) fn count(file: &File, bytes: u64) -> io::Result<Option<(u64, bool)>> 
     let Some(mut records) = Records::open(file)? else {
         return Ok(None);
     };
+    let mut files = 0;
     while records.read <= bytes {
-        if records.next()?.is_none() {
-            return Ok(Some((records.taken, true)));
+        match records.next()? {
+            Some(_) => files += 1,
+            None => return Ok(Some((files, true))),
         }
     }
-    Ok(Some((records.taken, false)))
+    Ok(Some((files, false)))
 }
 
 /// Removes the directory where it holds nothing.
@@ -218,8 +259,10 @@ struct OldRoll {
     /// Locked as long as it is open.
     records: Records<File>,
     ended: bool,
+    /// The last mark, where it was looked for.
+    mark: Option<Mark>,
     /// What was taken apart and not asked for.
-    ahead: BTreeMap<RelativePath, (Version, Hash)>,
+    ahead: BTreeMap<RelativePath, (Version, Known)>,
     ahead_bytes: usize,
 }
 
@@ -230,14 +273,16 @@ pub struct Known {
     pub hash: Hash,
     /// When that was noted; after the machine was started anew, the file may hold something else.
     pub boot: BootId,
+    /// Where it was made durable: as it was at this time, by the filesystem's clock since 1970.
+    pub durable: Option<Duration>,
 }
 
 impl Rolls {
-    /// Opens those that are there and that nobody writes.
+    /// Opens those that are there and that nobody writes. Those of another boot are read once to see what was made durable.
     ///
     /// # Errors
     /// The destination cannot be read.
-    pub fn open(destination: &Directory) -> io::Result<Self> {
+    pub fn open(destination: &Directory, boot: BootId) -> io::Result<Self> {
         let place = match destination.open_bytes(PLACE.as_bytes()) {
             Ok(place) => Arc::new(place),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Self::default()),
@@ -253,6 +298,11 @@ impl Rolls {
         }
         rolls.sort_by_key(|roll| std::cmp::Reverse(roll.records.header.begun));
         rolls.truncate(MAX_ROLLS);
+        for roll in &mut rolls {
+            if roll.records.header.boot != boot {
+                roll.mark = roll.last_mark().unwrap_or_default();
+            }
+        }
         Ok(Self(rolls))
     }
 
@@ -270,10 +320,7 @@ impl Rolls {
         let mut found = None;
         for roll in &mut self.0 {
             let known = roll.take(path)?.filter(|(known, _)| *known == version);
-            found = found.or(known.map(|(_, hash)| Known {
-                hash,
-                boot: roll.records.header.boot,
-            }));
+            found = found.or(known.map(|(_, known)| known));
         }
         Ok(found)
     }
@@ -327,12 +374,33 @@ impl OldRoll {
             name: name.to_vec(),
             records,
             ended: false,
+            mark: None,
             ahead: BTreeMap::new(),
             ahead_bytes: 0,
         }))
     }
 
-    fn take(&mut self, path: &RelativePath) -> io::Result<Option<(Version, Hash)>> {
+    fn last_mark(&self) -> io::Result<Option<Mark>> {
+        let mut records = Records::open(&self.records.file)?;
+        let mut last = None;
+        if let Some(records) = &mut records {
+            while records.next()?.is_some() {}
+            last = records.mark;
+        }
+        Ok(last)
+    }
+
+    /// What is known of the file of the record that was taken last.
+    fn known(&self, hash: Hash) -> Known {
+        let mark = self.mark.filter(|mark| self.records.taken <= mark.covered);
+        Known {
+            hash,
+            boot: self.records.header.boot,
+            durable: mark.map(|mark| mark.at),
+        }
+    }
+
+    fn take(&mut self, path: &RelativePath) -> io::Result<Option<(Version, Known)>> {
         // What sorts before it was not listed any more.
         while let Some(first) = self.ahead.first_entry()
             && first.key() < path
@@ -345,7 +413,7 @@ impl OldRoll {
                 Some(record) if record.path < *path => {}
                 Some(record) => {
                     let bytes = OVERHEAD + record.path.as_bytes().len();
-                    let value = (record.version, record.hash);
+                    let value = (record.version, self.known(record.hash));
                     if self.ahead.insert(record.path, value).is_none() {
                         self.ahead_bytes += bytes;
                     }
@@ -366,8 +434,10 @@ impl OldRoll {
 struct Records<F> {
     file: F,
     header: Header,
-    /// Records so far.
+    /// Records and marks so far.
     taken: u64,
+    /// The last mark so far.
+    mark: Option<Mark>,
     /// What was read of the file, of which so many bytes were taken apart.
     buffer: Vec<u8>,
     apart: usize,
@@ -384,6 +454,7 @@ impl<F: Borrow<File>> Records<F> {
             file,
             header,
             taken: 0,
+            mark: None,
             buffer: Vec::new(),
             apart: 0,
             read: HEADER as u64,
@@ -399,6 +470,12 @@ impl<F: Borrow<File>> Records<F> {
                     self.apart += length;
                     self.taken += 1;
                     return Ok(Some(record));
+                }
+                Front::Mark(mark, length) => {
+                    self.apart += length;
+                    self.taken += 1;
+                    self.mark = Some(mark);
+                    continue;
                 }
                 Front::Damaged => return Ok(None),
                 Front::Incomplete => {}

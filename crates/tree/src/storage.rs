@@ -3,17 +3,19 @@
 use std::fmt;
 use std::os::fd::AsRawFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use packhorse_proto::remains::BootId;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{
     Advice, AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Timestamps, fadvise,
     fallocate, fchmod, fdatasync, fsync, ftruncate, futimens, linkat, mkdirat, openat,
-    renameat_with, symlinkat, syncfs, unlinkat, utimensat,
+    renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, Result};
 
 use crate::boot;
+use crate::node;
 
 /// Where a tree is stored: each method is one call of the operating system, and does that by default.
 ///
@@ -192,6 +194,15 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// See [`open`](Self::open).
     fn sync_filesystem(&self, directory: BorrowedFd<'_>) -> Result<()> {
         syncfs(directory)
+    }
+
+    /// When what has this name was last changed in whatever way, since 1970: its ctime (fstatat(2)). A link is not followed.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    fn changed_at(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Duration> {
+        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        Ok(node::changed_at(&stat))
     }
 
     /// Which start of the machine this is: what was written since it and not synced is there for every process until the

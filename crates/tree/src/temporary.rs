@@ -16,7 +16,7 @@ use crate::file::File;
 use crate::lock;
 use crate::node;
 use crate::partial::{self, Checkpointer, Journal};
-use crate::place::{self, Existing, PlaceError, Placed};
+use crate::place::{self, Brief, Existing, PlaceError, Placed};
 
 /// A file being written in the directory where it will stay.
 ///
@@ -183,26 +183,45 @@ impl Temporary {
         }
     }
 
-    /// Sets the metadata, then gives the file its name, in one step. Otherwise the file is gone.
+    /// Sets the metadata, then gives the file its name, in one step. Otherwise the file is gone, but for one with a journal:
+    /// that is found again when what is in its way has gone.
     ///
     /// # Errors
     /// [`PlaceError::Obstructed`] if a directory has the name and `existing` is
     /// [`Existing::Replace`].
     pub fn commit(
+        self,
+        name: Name<'_>,
+        metadata: Metadata,
+        existing: Existing,
+    ) -> Result<Placed, PlaceError> {
+        self.commit_noted(name, metadata, existing, || {})
+    }
+
+    /// The same. Once the file has its name, `note` is called, and only then what it is found again by goes, its journal:
+    /// whoever notes there that it is complete has it on disk at every moment.
+    ///
+    /// # Errors
+    /// As for [`commit`](Self::commit).
+    pub fn commit_noted(
         mut self,
         name: Name<'_>,
         metadata: Metadata,
         existing: Existing,
+        note: impl FnOnce(),
     ) -> Result<Placed, PlaceError> {
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
         if let Some(journal) = self.journal.take() {
             reach("name.before");
-            let placed = place::take_name(&self.directory, &journal.part, name, existing);
+            let placed = place::try_name(&self.directory, &journal.part, name, existing)?;
             reach("name.after");
+            if placed == Placed::Stored {
+                note();
+            }
             journal.remove(&self.directory);
             reach("journal.removed");
-            return placed;
+            return Ok(placed);
         }
         reach("link.before");
         let placed = match self.named.take() {
@@ -210,6 +229,9 @@ impl Temporary {
             None => self.link(name, existing),
         };
         reach("link.after");
+        if let Ok(Placed::Stored) = placed {
+            note();
+        }
         placed
     }
 
@@ -225,7 +247,8 @@ impl Temporary {
             (Err(Errno::EXIST), Existing::Replace) => {
                 // It has a temporary name for a moment, and is not one that was left.
                 lock::keep(&self.file);
-                let ((), temporary) = place::under_temporary_name(give)
+                let brief = (Brief::File, name.as_bytes());
+                let ((), temporary) = place::under_name_before(directory, brief, give)
                     .map_err(|error| PlaceError::io(name, error))?;
                 reach("link.temporary");
                 place::take_name(directory, &temporary, name, existing)

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::harness::compare::{assert_nothing_left_over, assert_same_tree};
 use crate::harness::random::Random;
-use crate::harness::surroundings::is_root;
+use crate::harness::surroundings::{is_root, works};
 use crate::harness::{Ended, Ground, Packhorse, not_shown};
 use crate::resume::{MEBIBYTE, Victim, complete, end_at, make_tree};
 
@@ -245,12 +245,16 @@ fn make_impostors(destination: &Path) -> Vec<PathBuf> {
             ".packhorse-"
         };
         let at = |kind: u8| place.join(format!("{prefix}{kind:014x}{number:02x}.{ending}"));
-        symlink(&target, at(1)).expect("a link");
-        symlink("nowhere", at(2)).expect("a link");
+        // Of links it makes none under the other names.
+        if ending != "part" {
+            symlink(&target, at(1)).expect("a link");
+            symlink("nowhere", at(2)).expect("a link");
+            made.extend([1, 2].map(at));
+        }
         fs::hard_link(&target, at(3)).expect("a link");
         fs::create_dir(at(4)).expect("a directory");
         fs::write(at(4).join("inside"), "content").expect("a file");
-        made.extend([1, 2, 3, 4].map(at));
+        made.extend([3, 4].map(at));
         if is_root() {
             fs::write(at(5), "somebody else's").expect("a file");
             std::os::unix::fs::chown(at(5), Some(65_534), None).expect("another owner");
@@ -327,6 +331,73 @@ fn cleaning_removes_all_of_it_and_only_that() {
     assert_eq!(everything(&destination), expected);
     assert_eq!(
         fs::read(destination.join("target")).expect("it is there"),
+        b"do not touch"
+    );
+}
+
+#[test]
+fn links_without_their_names_go_when_nobody_can_be_about_to_name_them() {
+    /// A minute and more from now, as the program has it: the times of links are the kernel's.
+    const LATER: [&str; 3] = ["faketime", "-f", "+2m"];
+    if !works(Command::new(LATER[0]).args(&LATER[1..]).arg("true")) {
+        return not_shown("partials", "faketime does not work here");
+    }
+    let ground = Ground::new();
+    let destination = ground.destination();
+    let inner = destination.join("tree/inner");
+    fs::create_dir_all(&inner).expect("a directory");
+    let outside = ground.beside().join("outside");
+    fs::create_dir(&outside).expect("a directory");
+    fs::write(outside.join("file"), "do not touch").expect("a file");
+    let own = [
+        destination.join(".packhorse-00000000000000aa.part"),
+        inner.join(".packhorse-00000000000000bb.part"),
+        inner.join(".packhorse-00000000000000cc.part"),
+    ];
+    for (link, target) in own
+        .iter()
+        .zip([&outside.join("file"), &outside, &"nowhere".into()])
+    {
+        symlink(target, link).expect("a link");
+    }
+    let before = everything(&destination);
+    symlink("nowhere", inner.join(".packhorse-00000000000000AA.part")).expect("a link");
+    symlink(&outside, inner.join(".packhorse-00000000000000aa.journal")).expect("a link");
+    let mut foreign = 1;
+    if is_root() {
+        let others = inner.join(".packhorse-00000000000000dd.part");
+        symlink("nowhere", &others).expect("a link");
+        std::os::unix::fs::lchown(&others, Some(65_534), None).expect("another owner");
+        foreign += 1;
+    }
+    let with_others = everything(&destination);
+    let run = |verb: &str, through: &[&'static str], fate: &str| {
+        let ended = partials(verb, &destination)
+            .arg("--json")
+            .through(through)
+            .run();
+        ended.expect_code(0);
+        let (links, summary) = lines(&ended);
+        assert_eq!(links.len(), own.len(), "{}", ended.told());
+        for link in links {
+            assert_eq!(
+                (&link["partial"], &link["fate"]),
+                (&"link".into(), &fate.into())
+            );
+        }
+        assert_eq!(summary["foreign"], foreign);
+    };
+    run("list", &[], "in_use");
+    run("clean", &[], "in_use");
+    run("list", &LATER, "left");
+    assert_eq!(everything(&destination), with_others);
+    run("clean", &LATER, "removed");
+    let left = everything(&destination);
+    assert!(left.is_subset(&with_others) && own.iter().all(|link| !link.is_symlink()));
+    assert_eq!(left.len(), with_others.len() - own.len());
+    assert_eq!(before.len(), own.len() + 2);
+    assert_eq!(
+        fs::read(outside.join("file")).expect("it is there"),
         b"do not touch"
     );
 }

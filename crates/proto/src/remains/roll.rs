@@ -1,5 +1,8 @@
 //! The roll of files that are complete: [`HEADER`] bytes, then a record for each file, in nearly the manifest's order: a
-//! file may stand before others that were listed before it, but not further than a window holds.
+//! file may stand before others that were listed before it, but not further than a window holds. Among them stand marks,
+//! each of which says that the files of the records before some place were made durable.
+
+use std::time::Duration;
 
 use super::{BootId, Bytes, CHECK, Nonce, Version, check};
 use crate::extent::Hash;
@@ -85,11 +88,48 @@ impl Record {
         self.version.write(&mut body);
         body.extend_from_slice(&self.hash);
         body.extend_from_slice(self.path.as_bytes());
-        let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&length.to_be_bytes());
-        out.extend_from_slice(&check(nonce, place, &body));
-        out.extend_from_slice(&body);
+        append(&body, nonce, place, out);
     }
+}
+
+/// Everything that so many records are about was made durable, as it was at some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The records and marks that stand before this place.
+    pub covered: u64,
+    /// By the clock of the filesystem, since 1970: a file that was changed later is not what was made durable.
+    pub at: Duration,
+}
+
+impl Mark {
+    /// Bytes of a mark's body: less than any record's.
+    const LENGTH: usize = 8 + 8 + 4;
+
+    /// Appends it at `place` of the roll with this nonce.
+    pub fn encode(&self, nonce: &Nonce, place: u64, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(Self::LENGTH);
+        body.extend_from_slice(&self.covered.to_be_bytes());
+        body.extend_from_slice(&self.at.as_secs().to_be_bytes());
+        body.extend_from_slice(&self.at.subsec_nanos().to_be_bytes());
+        append(&body, nonce, place, out);
+    }
+
+    /// At most what stands before it can be covered.
+    fn parse(body: &[u8], place: u64) -> Option<Self> {
+        let mut bytes = Bytes(body);
+        let covered = bytes.u64().filter(|covered| *covered <= place)?;
+        let (seconds, nanoseconds) = (bytes.u64()?, bytes.u32()?);
+        let at = (nanoseconds < 1_000_000_000).then(|| Duration::new(seconds, nanoseconds))?;
+        Some(Self { covered, at })
+    }
+}
+
+/// Appends a body with its length and its check value.
+fn append(body: &[u8], nonce: &Nonce, place: u64, out: &mut Vec<u8>) {
+    let length = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(&check(nonce, place, body));
+    out.extend_from_slice(body);
 }
 
 /// What the front of some bytes is.
@@ -97,13 +137,15 @@ impl Record {
 pub enum Front {
     /// A record, of so many bytes.
     Record(Record, usize),
+    /// A mark, of so many bytes.
+    Mark(Mark, usize),
     /// The beginning of one, perhaps.
     Incomplete,
     /// Nothing that is believed.
     Damaged,
 }
 
-/// Looks at the front of `bytes` for the record at `place` of the roll with this nonce.
+/// Looks at the front of `bytes` for the record or mark at `place` of the roll with this nonce.
 #[must_use]
 pub fn front(nonce: &Nonce, place: u64, bytes: &[u8]) -> Front {
     let mut rest = Bytes(bytes);
@@ -120,8 +162,13 @@ pub fn front(nonce: &Nonce, place: u64, bytes: &[u8]) -> Front {
     if check(nonce, place, body) != sum {
         return Front::Damaged;
     }
+    let whole = RECORD_HEADER + length;
+    if length == Mark::LENGTH {
+        let mark = Mark::parse(body, place);
+        return mark.map_or(Front::Damaged, |mark| Front::Mark(mark, whole));
+    }
     match parse(body) {
-        Some(record) => Front::Record(record, RECORD_HEADER + length),
+        Some(record) => Front::Record(record, whole),
         None => Front::Damaged,
     }
 }

@@ -424,6 +424,10 @@ impl IncomingFile {
             }
             Stored::Nothing if size == 0 => {
                 let placed = self.store_empty()?;
+                if placed == Placed::Stored {
+                    let version = self.version(size);
+                    inbox.keeper.add(&self.path, version, content.hash);
+                }
                 self.settle(placed, content, inbox);
             }
             Stored::Nothing => {
@@ -442,7 +446,10 @@ impl IncomingFile {
         content: Content,
         inbox: &Inbox,
     ) -> Result<(), Trouble> {
-        let placed = temporary.commit(self.path.name(), self.metadata, self.existing);
+        let version = self.version(content.size);
+        let note = || inbox.keeper.add(&self.path, version, content.hash);
+        let name = self.path.name();
+        let placed = temporary.commit_noted(name, self.metadata, self.existing, note);
         let placed = placed.map_err(|error| trouble::of_place(&self.path, &error))?;
         self.settle(placed, content, inbox);
         Ok(())
@@ -450,11 +457,6 @@ impl IncomingFile {
 
     fn settle(&self, placed: Placed, content: Content, inbox: &Inbox) {
         inbox.remove(self.number);
-        if placed == Placed::Stored {
-            inbox
-                .keeper
-                .add(&self.path, self.version(content.size), content.hash);
-        }
         inbox.report(match placed {
             Placed::Stored => Report::Stored(self.number, Some(content)),
             Placed::Kept => Report::Kept(self.number),

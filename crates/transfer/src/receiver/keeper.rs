@@ -9,7 +9,9 @@ use packhorse_proto::path::{Name, RelativePath};
 use packhorse_proto::remains::roll::Record;
 use packhorse_proto::remains::{BootId, Version};
 use packhorse_proto::window::Content;
-use packhorse_tree::{Directory, Existing, Placed, Remains, Roll, Rolls, SourceFile, Temporary};
+use packhorse_tree::{
+    Directory, Existing, PlaceError, Placed, Remains, Roll, Rolls, SourceFile, Temporary,
+};
 
 use super::syncer::see_to_one;
 use crate::verify::hash_file;
@@ -49,6 +51,8 @@ struct State {
     content: u64,
     /// It cannot be written: the session goes on without.
     broken: bool,
+    /// A file is looked for that only an earlier roll may tell of.
+    looking: bool,
 }
 
 /// What is there of a file.
@@ -60,14 +64,17 @@ pub(crate) enum Found {
     Nothing,
     /// A file that an earlier session stored and a power cut has damaged: not one to be kept.
     Damaged,
+    /// All of it, in a partial file that cannot have its name.
+    Refused(PlaceError),
 }
 
 impl Keeper {
     /// Looks for rolls of earlier sessions. Where they cannot be read, there are none.
     pub(crate) fn new(destination: Arc<Directory>) -> Self {
-        let rolls = Rolls::open(&destination).unwrap_or_default();
+        let boot = destination.boot_id();
+        let rolls = Rolls::open(&destination, boot).unwrap_or_default();
         Self {
-            boot: destination.boot_id(),
+            boot,
             destination,
             resumes: !rolls.is_empty(),
             state: Mutex::new(State {
@@ -79,6 +86,7 @@ impl Keeper {
                 early_bytes: 0,
                 content: 0,
                 broken: false,
+                looking: false,
             }),
         }
     }
@@ -100,9 +108,20 @@ impl Keeper {
         self.resumes
     }
 
-    /// Notes that a file is complete and has its name.
+    /// Notes that a file is complete and has its name. Of a large one that is on disk when this returns: its journal may go.
     pub(crate) fn add(&self, path: &RelativePath, version: Version, hash: Hash) {
+        self.note(&mut self.lock(), path, (version, hash));
+    }
+
+    /// The same of a file that was found.
+    fn add_found(&self, path: &RelativePath, version: Version, hash: Hash) {
         let state = &mut *self.lock();
+        // What told of it may go with this.
+        state.looking = false;
+        self.note(state, path, (version, hash));
+    }
+
+    fn note(&self, state: &mut State, path: &RelativePath, (version, hash): (Version, Hash)) {
         let Some(path) = state.path(path).filter(|_| !state.broken) else {
             return;
         };
@@ -120,7 +139,8 @@ impl Keeper {
             }
         }
         let pending = state.early_bytes + state.roll.as_ref().map_or(0, Roll::pending);
-        if pending >= PENDING_BYTES || state.content >= PENDING_CONTENT {
+        let large = version.size > EXTENT_SIZE;
+        if large || pending >= PENDING_BYTES || state.content >= PENDING_CONTENT {
             self.write(state);
         }
     }
@@ -147,6 +167,7 @@ impl Keeper {
             roll: Some(roll),
             source,
             broken: false,
+            looking: false,
             ..
         } = state
         else {
@@ -163,6 +184,35 @@ impl Keeper {
         match &self.lock().roll {
             Some(roll) => roll.sync(),
             None => Ok(()),
+        }
+    }
+
+    /// Makes everything durable that is on the same filesystem as this directory. Where that is the destination's, the files
+    /// that are noted by now are believed to be there after the machine went down: they had their names before.
+    pub(crate) fn sync_filesystem(&self, directory: &Directory) -> io::Result<()> {
+        if directory.device()? != self.destination.device()? {
+            return directory.sync_filesystem();
+        }
+        let mark = {
+            let state = &mut *self.lock();
+            let roll = state.roll.as_mut();
+            // Where it cannot be written, less is believed.
+            roll.and_then(|roll| roll.before_sync().ok().flatten())
+        };
+        directory.sync_filesystem()?;
+        let state = &mut *self.lock();
+        if let (Some(mark), Some(roll), false) = (mark, &mut state.roll, state.broken) {
+            state.broken = roll.mark(&mark).is_err();
+        }
+        Ok(())
+    }
+
+    /// The same with the filesystem of the destination, where there is anything to be marked.
+    pub(crate) fn mark_destination(&self) -> io::Result<()> {
+        let unmarked = self.lock().roll.as_ref().is_some_and(Roll::has_unmarked);
+        match unmarked {
+            true => self.sync_filesystem(&self.destination),
+            false => self.sync(),
         }
     }
 
@@ -201,10 +251,23 @@ impl Keeper {
         }
     }
 
-    /// Looks for what is there of a file; to be asked in the manifest's order.
+    /// Looks for what is there of a file; to be asked in the manifest's order, by one thread. What is whole is noted.
     ///
     /// What cannot be read is not there.
     pub(crate) fn find(
+        &self,
+        path: &RelativePath,
+        parent: &Arc<Directory>,
+        version: Version,
+        how: (Existing, Assurance),
+    ) -> Found {
+        self.lock().looking = true;
+        let found = self.look_for(path, parent, version, how);
+        self.lock().looking = false;
+        found
+    }
+
+    fn look_for(
         &self,
         path: &RelativePath,
         parent: &Arc<Directory>,
@@ -214,6 +277,7 @@ impl Keeper {
         let name = path.name();
         let (nothing, existing) = match self.find_whole(path, parent, version, assurance.reread) {
             Found::Whole(hash) => {
+                self.add_found(path, version, hash);
                 if version.size > EXTENT_SIZE {
                     // Where that cannot be done, it stays: no reason to send the file again.
                     let _ = parent.discard_remains(name);
@@ -225,15 +289,17 @@ impl Keeper {
             _ => (Found::Nothing, existing),
         };
         match parent.resume_file(name, version, parent.boot_id(), MAX_HELD) {
-            Ok(Some(Remains::Whole(tree))) => match tree.root(version.size) {
+            Ok(Some(Remains::Whole(tree, journal))) => {
+                let hash = tree.root(version.size).ok().flatten();
                 // Whoever named it may not have read it again.
-                Ok(Some(hash))
-                    if !assurance.reread || hash_of(parent, name, true) == Some(hash) =>
-                {
-                    Found::Whole(hash)
+                let found = hash
+                    .filter(|hash| !assurance.reread || hash_of(parent, name, true) == Some(*hash));
+                if let Some(hash) = found {
+                    self.add_found(path, version, hash);
                 }
-                _ => nothing,
-            },
+                journal.remove();
+                found.map_or(nothing, Found::Whole)
+            }
             Ok(Some(Remains::Part(temporary, tree))) => match tree.root(version.size) {
                 // It was killed before it gave it its name, or before it was seen to.
                 Ok(Some(hash)) => {
@@ -245,9 +311,11 @@ impl Keeper {
                         temporary.discard();
                         return nothing;
                     }
-                    match temporary.commit(name, version.metadata, existing) {
+                    let note = || self.add_found(path, version, hash);
+                    match temporary.commit_noted(name, version.metadata, existing, note) {
                         Ok(Placed::Stored) => Found::Whole(hash),
-                        _ => nothing,
+                        Ok(Placed::Kept) => nothing,
+                        Err(error) => Found::Refused(error),
                     }
                 }
                 Ok(None) => Found::Part(Box::new((temporary, tree))),
@@ -276,8 +344,11 @@ impl Keeper {
         let Some(known) = known.filter(|_| parent.still_has(name, version)) else {
             return Found::Nothing;
         };
-        // What was written before the machine went down, or the disk was pulled out, may not be there.
-        let certain = known.boot == self.boot && parent.shares_mount_with(&self.destination);
+        // What was written before the machine went down, or the disk was pulled out, may not be there, but for what was made
+        // durable and is what it was then.
+        let durable = |at| parent.is_unchanged_since(name, at);
+        let believed = known.boot == self.boot || known.durable.is_some_and(durable);
+        let certain = believed && parent.shares_mount_with(&self.destination);
         if certain && !reread {
             return Found::Whole(known.hash);
         }

@@ -225,6 +225,11 @@ impl Placer {
             self.inbox.report(Report::Held(of.entry, content));
             return None;
         }
+        if let Some((Found::Refused(error), _)) = found {
+            let trouble = trouble::of_place(&entry.path, &error);
+            self.inbox.report(trouble.into_report(of.entry));
+            return None;
+        }
         // What was stored and a power cut has damaged is nothing to be kept.
         let damaged = matches!(found, Some((Found::Damaged, _)));
         let existing = match damaged {
@@ -263,11 +268,7 @@ impl Placer {
         let found = if inbox.has_room_for_remains() {
             let directory = parent.directory();
             let how = (inbox.existing, inbox.syncer.assurance());
-            let found = inbox.keeper.find(&entry.path, directory, version, how);
-            if let Found::Whole(hash) = found {
-                inbox.keeper.add(&entry.path, version, hash);
-            }
-            found
+            inbox.keeper.find(&entry.path, directory, version, how)
         } else {
             Found::Nothing
         };

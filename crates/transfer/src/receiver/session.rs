@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
 use packhorse_proto::escape::Escaped;
-use packhorse_proto::message::{Assurance, Counters, Failure, FailureClass, SourceId};
+use packhorse_proto::message::{Assurance, Counters, Failure, SourceId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
@@ -79,7 +79,8 @@ struct Session {
     complete: bool,
     /// Whether what was stored is on stable storage, where that was asked for.
     durable: Option<Durable>,
-    /// Something was not stored that may be next time.
+    /// Something was not stored as it is: the same command again may bring it, once it can be read, is let alone, has room,
+    /// or what was in its way has gone. What was stored is not to be sent again then.
     lacking: bool,
     receipt: Option<Receipt>,
     said_goodbye: bool,
@@ -321,6 +322,7 @@ impl Session {
                         self.current = Some(finished.entry.path.clone());
                     }
                 }
+                self.lacking |= matches!(finished.outcome, Outcome::Failed(_));
                 tell_finished(finished, observer);
             }
             ReceiverEvent::PeerProgress(counters) => self.known = counters,
@@ -424,16 +426,12 @@ impl Session {
             Report::DirectoryDone => self.unfinished_directories -= 1,
             Report::DirectoryFlawed(path, failure) => {
                 self.unfinished_directories -= 1;
+                self.lacking = true;
                 self.flaws.push((path.clone(), failure.clone()));
                 self.proto.flawed(path, failure);
             }
             Report::Kept(number) => self.proto.kept(number),
             Report::Failed(number, failure) => {
-                // The same command again may bring it, once there is room or the disk is mended.
-                self.lacking |= matches!(
-                    failure.class,
-                    FailureClass::NoRoom | FailureClass::Storage | FailureClass::Unverified
-                );
                 self.proto.failed(number, failure);
             }
             Report::Durable(Ok(())) => self.durable = Some(Durable::Yes),

@@ -193,7 +193,10 @@ fn run(inbox: &Inbox) {
             }
             Task::Checkpoints(growing) => {
                 // Where it fails, writing fails too and says so; here nothing is lost.
-                if !growing.is_empty() {
+                if inbox.syncer.assurance().durable {
+                    // All that has its name is synced already, but for names: little is left to do.
+                    let _ = inbox.keeper.mark_destination();
+                } else if !growing.is_empty() {
                     let _ = inbox.keeper.sync();
                 }
                 let left = growing.into_iter();
@@ -203,7 +206,9 @@ fn run(inbox: &Inbox) {
                 checkpoints_at = Instant::now() + CHECKPOINT_EVERY;
             }
             Task::Finish(places) => {
-                let sync = || places.iter().try_for_each(|place| place.sync_filesystem());
+                let keeper = &inbox.keeper;
+                let mut places = places.iter();
+                let sync = || places.try_for_each(|place| keeper.sync_filesystem(place));
                 let synced = inbox.stages.time(Stage::Write, sync);
                 inbox.report(Report::Durable(synced));
             }
@@ -217,7 +222,7 @@ fn run(inbox: &Inbox) {
 /// Makes files durable, reads them where that was asked for, and gives them their names.
 fn see_to(batch: Vec<Complete>, inbox: &Inbox) {
     let assurance = inbox.syncer.assurance();
-    let together = (batch.len() > FEW).then(|| sync_together(&batch));
+    let together = (batch.len() > FEW).then(|| sync_together(&batch, inbox));
     for complete in batch {
         let Complete {
             file,
@@ -253,14 +258,14 @@ fn see_to(batch: Vec<Complete>, inbox: &Inbox) {
 }
 
 /// Makes the content of these files durable with one call for each filesystem. A directory is on that of the files in it.
-fn sync_together(batch: &[Complete]) -> io::Result<()> {
+fn sync_together(batch: &[Complete], inbox: &Inbox) -> io::Result<()> {
     let mut devices = Vec::new();
     for complete in batch {
         let directory = complete.file.parent.directory();
         let device = directory.device()?;
         if !devices.contains(&device) {
             devices.push(device);
-            directory.sync_filesystem()?;
+            inbox.keeper.sync_filesystem(directory)?;
         }
     }
     Ok(())

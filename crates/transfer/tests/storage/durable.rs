@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
+use packhorse_proto::remains::BootId;
 use packhorse_transfer::{Disk, Storage};
 use packhorse_tree::is_own;
-use rustix::fd::BorrowedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, Result};
 
 use crate::record::{Change, Object, Record, Recorder};
 use crate::scene::{
-    Content, DURABLE, Ended, Way, bytes, differences, make_old, make_source, transfer, tree_of,
+    Content, DURABLE, Ended, Way, bytes, differences, make_old, make_source, set, transfer, tree_of,
 };
 
 /// A storage whose syncs fail, of one kind.
@@ -143,9 +145,19 @@ fn final_names_come_after_content_and_the_receipt_after_everything() {
             .iter()
             .rposition(|change| matches!(change, Change::SyncFilesystem));
         let behind = &record.changes[last.expect("a sync")..];
+        let is_roll = |written: Object| {
+            record.changes.iter().any(|change| match change {
+                Change::Name { name, object, .. } => {
+                    *object == written && name.ends_with(b".stored")
+                }
+                _ => false,
+            })
+        };
         for change in behind {
             let may_be = match change {
                 Change::SyncFilesystem | Change::Receipt => true,
+                // A mark that says so.
+                Change::Write { object, .. } => is_roll(*object),
                 // The roll goes.
                 Change::Remove { name, .. } => name.ends_with(b".stored") || name == b".packhorse",
                 _ => false,
@@ -181,6 +193,78 @@ fn a_file_that_was_complete_when_its_receiver_died_is_made_durable_before_it_is_
         named_too_early(&recorder.record().since_start()),
         Vec::<String>::new()
     );
+}
+
+/// The storage of another start of the machine, and which files are opened on it.
+#[derive(Debug, Default)]
+struct Opened(Mutex<Vec<Vec<u8>>>);
+
+impl Storage for Opened {
+    fn open(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+        flags: OFlags,
+        mode: Mode,
+    ) -> Result<OwnedFd> {
+        let opened = Disk.open(directory, name, flags, mode)?;
+        let is_other = is_own(name) || name.ends_with(b".stored") || name == b".";
+        if !is_other {
+            self.0.lock().expect("nobody panics").push(name.to_vec());
+        }
+        Ok(opened)
+    }
+
+    fn boot_id(&self) -> BootId {
+        [2; 16]
+    }
+}
+
+/// Sends to a durable receiver of which one name is taken, so that it keeps what is to be gone on from.
+fn ended_with_one_lacking(source: &Path, destination: &Path) -> PathBuf {
+    let in_the_way = destination.join("tree/small/03");
+    fs::create_dir_all(&in_the_way).expect("a directory");
+    let way = Way::on(Recorder::new(destination, [1; 16])).with(DURABLE);
+    let ended = transfer(source, destination, &way);
+    assert_eq!(ended.failed.len(), 1, "{ended:?}");
+    assert!(ended.sent.is_ok_and(|receipt| receipt.assurance.durable));
+    fs::remove_dir(&in_the_way).expect("it is empty");
+    in_the_way
+}
+
+#[test]
+fn what_was_made_durable_is_not_read_again_after_another_start() {
+    for changed in [false, true] {
+        let ground = ground();
+        let (source, destination) = (
+            ground.path().join("source"),
+            ground.path().join("destination"),
+        );
+        let lacking = ended_with_one_lacking(&source, &destination);
+        let other = destination.join("tree/small/29");
+        if changed {
+            // Since it was made durable: neither its size nor its time tell.
+            let length = fs::metadata(&other).expect("metadata").len();
+            let other_bytes = bytes(usize::try_from(length).expect("small"), 77);
+            fs::write(&other, other_bytes).expect("a file");
+            set(&other, 0o700, 1_600_000_029, 7);
+        }
+        let storage = Arc::new(Opened::default());
+        let way = Way::on(storage.clone()).with(DURABLE);
+        let receipt = transfer(&source, &destination, &way).whole();
+        let differs = differences(&tree_of(&destination), &tree_of(&source));
+        assert_eq!(differs, Vec::<String>::new());
+        let size = |path: &Path| fs::metadata(path).expect("metadata").len();
+        let sent = size(&lacking) + if changed { size(&other) } else { 0 };
+        assert_eq!(receipt.bytes - receipt.resumed, sent);
+        let opened = storage.0.lock().expect("nobody panics");
+        let expected = if changed {
+            vec![b"29".to_vec()]
+        } else {
+            vec![]
+        };
+        assert_eq!(*opened, expected);
+    }
 }
 
 /// Files that a receiver lets wait, and some fewer: of a batch that is synced file by file, some have their names.

@@ -1,7 +1,6 @@
 //! The power fails at some moment of a session: what is there then, and what the same command makes of it.
 
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -45,6 +44,12 @@ impl Storage for Rebooted {
 
     fn sync_filesystem(&self, _directory: BorrowedFd<'_>) -> rustix::io::Result<()> {
         Ok(())
+    }
+
+    /// Files are made anew for each crash. Here it is to be found what a mark in a roll is wrong about, so it is believed
+    /// whenever they were.
+    fn changed_at(&self, _directory: BorrowedFd<'_>, _name: &[u8]) -> rustix::io::Result<Duration> {
+        Ok(Duration::ZERO)
     }
 
     fn boot_id(&self) -> BootId {
@@ -113,7 +118,6 @@ struct Sums {
     wrong: AtomicUsize,
     resumed_bytes: AtomicU64,
     resumed: AtomicUsize,
-    orphans: AtomicUsize,
 }
 
 struct Ground {
@@ -343,32 +347,22 @@ impl Ground {
         self.clean(told, root)
     }
 
-    /// Nothing is left but what nobody can come back for: a name for a moment, of something that was about to take its own.
+    /// Nothing is left, names for a moment neither.
     fn clean(&self, told: &Told, root: &Path) -> Result<(), String> {
         let mut left = Vec::new();
         let cleaned = clean_partials(root, None, &mut |event| left.push(event));
         cleaned.map_err(|error| error.to_string())?;
         let roll = told.story == Story::Checkpoints;
-        let (orphans, more): (Vec<_>, Vec<_>) = left.into_iter().partition(|event| match event {
-            PartialEvent::Found(partial) => match partial.what {
-                PartialKind::Orphan => true,
-                // Its session was another one.
-                PartialKind::Roll { .. } => roll,
-                _ => false,
-            },
-            // A link of such a name, which cleaning does not take for this program's own.
-            PartialEvent::Foreign(path) => {
-                let path = root.join(std::ffi::OsStr::from_bytes(path.as_bytes()));
-                path.is_symlink() && fs::remove_file(path).is_ok()
+        left.retain(|event| match event {
+            // Its session was another one.
+            PartialEvent::Found(partial) => {
+                !(roll && matches!(partial.what, PartialKind::Roll { .. }))
             }
-            PartialEvent::Failed { .. } => false,
+            PartialEvent::Foreign(_) | PartialEvent::Failed { .. } => true,
         });
-        if !more.is_empty() {
-            return Err(format!("left over: {more:#?}"));
+        if !left.is_empty() {
+            return Err(format!("left over: {left:#?}"));
         }
-        self.sums
-            .orphans
-            .fetch_add(usize::from(!orphans.is_empty()), Ordering::Relaxed);
         let left: Vec<_> = tree_of(root)
             .into_keys()
             .filter(|path| !is_final(path))

@@ -232,8 +232,17 @@ fn links_directories_and_files_with_several_names_are_not_ours() {
     ] {
         let own = root.path().join(own);
         symlink(&target, &own).unwrap();
-        assert_eq!(look(&own), Sighting::Foreign);
-        assert_eq!(remove(&own, &seen), Removal::Gone);
+        match look(&own) {
+            // Links have such a name before they have their own, and this one has just been made.
+            Sighting::Leftover(seen) if own.extension() == Some("part".as_ref()) => {
+                assert_eq!((&seen.what, seen.in_use), (&Left::Link, true));
+                assert_eq!(remove(&own, &seen), Removal::InUse);
+            }
+            sighting => {
+                assert_eq!(sighting, Sighting::Foreign);
+                assert_eq!(remove(&own, &seen), Removal::Gone);
+            }
+        }
         fs::remove_file(&own).unwrap();
         fs::hard_link(&target, &own).unwrap();
         assert_eq!(look(&own), Sighting::Foreign);

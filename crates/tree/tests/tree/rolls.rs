@@ -42,6 +42,7 @@ fn find(rolls: &mut Rolls, number: u32) -> bool {
     let known = Known {
         hash: record.hash,
         boot: THIS_BOOT,
+        durable: None,
     };
     if let Some(found) = found {
         assert_eq!(found, known);
@@ -59,7 +60,7 @@ fn a_roll_is_read_beside_the_manifest_whatever_is_missing_in_either() {
         block.reverse();
     }
     leave(root.path(), numbers);
-    let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+    let mut rolls = Rolls::open(&directory(root.path()), THIS_BOOT).unwrap();
     for number in (0..11_000).filter(|number| number % 3 != 0) {
         let expected = number < 10_000 && number % 7 != 0;
         assert_eq!(find(&mut rolls, number), expected, "{number}");
@@ -70,7 +71,7 @@ fn a_roll_is_read_beside_the_manifest_whatever_is_missing_in_either() {
 fn another_version_of_a_file_is_not_known() {
     let root = tempdir().unwrap();
     leave(root.path(), 0..6);
-    let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+    let mut rolls = Rolls::open(&directory(root.path()), THIS_BOOT).unwrap();
     for number in 0..6 {
         let mut asked = record(number);
         match number {
@@ -100,7 +101,7 @@ fn what_stands_behind_damage_is_not_believed() {
                 false => damaged.truncate(cut),
             }
             fs::write(&roll, damaged).unwrap();
-            let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+            let mut rolls = Rolls::open(&directory(root.path()), THIS_BOOT).unwrap();
             let found: Vec<bool> = (0..40).map(|number| find(&mut rolls, number)).collect();
             let good = found.iter().take_while(|&&found| found).count();
             assert!(!found[good..].contains(&true), "{cut} {flip}");
@@ -118,7 +119,7 @@ fn the_rolls_of_several_sessions_are_read_together_and_one_that_is_written_is_no
     let mut writing = Roll::begin(&directory(root.path()), SOURCE, THIS_BOOT).unwrap();
     writing.add(&record(90));
     writing.flush().unwrap();
-    let mut rolls = Rolls::open(&directory(root.path())).unwrap();
+    let mut rolls = Rolls::open(&directory(root.path()), THIS_BOOT).unwrap();
     for number in 0..100 {
         assert_eq!(find(&mut rolls, number), number < 80, "{number}");
     }
@@ -126,7 +127,7 @@ fn the_rolls_of_several_sessions_are_read_together_and_one_that_is_written_is_no
     rolls.remove(&directory(root.path()), [4; 8]);
     assert_eq!(names_in(&root.path().join(".packhorse")).len(), 3);
     let at = directory(root.path());
-    Rolls::open(&at).unwrap().remove(&at, SOURCE);
+    Rolls::open(&at, THIS_BOOT).unwrap().remove(&at, SOURCE);
     assert_eq!(names_in(&root.path().join(".packhorse")).len(), 1);
     writing.remove(&directory(root.path()));
     assert!(names_in(root.path()).is_empty());
@@ -135,19 +136,35 @@ fn the_rolls_of_several_sessions_are_read_together_and_one_that_is_written_is_no
 #[test]
 fn a_destination_without_rolls_or_with_something_else_of_that_name_has_none() {
     let root = tempdir().unwrap();
-    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    assert!(
+        Rolls::open(&directory(root.path()), THIS_BOOT)
+            .unwrap()
+            .is_empty()
+    );
     fs::create_dir(root.path().join(".packhorse")).unwrap();
     fs::write(root.path().join(".packhorse/x.stored"), "not a roll").unwrap();
-    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    assert!(
+        Rolls::open(&directory(root.path()), THIS_BOOT)
+            .unwrap()
+            .is_empty()
+    );
     fs::remove_dir_all(root.path().join(".packhorse")).unwrap();
     fs::write(root.path().join(".packhorse"), "a file").unwrap();
-    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    assert!(
+        Rolls::open(&directory(root.path()), THIS_BOOT)
+            .unwrap()
+            .is_empty()
+    );
     fs::remove_file(root.path().join(".packhorse")).unwrap();
     let elsewhere = tempdir().unwrap();
     leave(elsewhere.path(), 0..3);
     let link = root.path().join(".packhorse");
     std::os::unix::fs::symlink(elsewhere.path().join(".packhorse"), link).unwrap();
-    assert!(Rolls::open(&directory(root.path())).unwrap().is_empty());
+    assert!(
+        Rolls::open(&directory(root.path()), THIS_BOOT)
+            .unwrap()
+            .is_empty()
+    );
     Roll::begin(&directory(root.path()), SOURCE, THIS_BOOT).unwrap_err();
 }
 
@@ -170,5 +187,40 @@ fn names_that_are_the_program_s_own() {
         b".packhorserc",
     ] {
         assert!(!is_own(other));
+    }
+}
+
+#[test]
+fn what_a_mark_covers_was_made_durable_and_what_was_added_since_was_not() {
+    let root = tempdir().unwrap();
+    let mut roll = Roll::begin(&directory(root.path()), SOURCE, THIS_BOOT).unwrap();
+    assert!(roll.before_sync().unwrap().is_none());
+    let mut last = None;
+    for numbers in [0..10, 10..25] {
+        for number in numbers {
+            roll.add(&record(number));
+        }
+        let mark = roll.before_sync().unwrap().unwrap();
+        assert!(roll.has_unmarked());
+        // Complete while the filesystem was synced.
+        let meanwhile = if last.is_none() { 100 } else { 101 };
+        roll.add(&record(meanwhile));
+        roll.mark(&mark).unwrap();
+        assert!(roll.has_unmarked());
+        last = Some(mark.at);
+    }
+    roll.flush().unwrap();
+    drop(roll);
+    for (boot, durable) in [([7; 16], last), (THIS_BOOT, None)] {
+        let mut rolls = Rolls::open(&directory(root.path()), boot).unwrap();
+        let mut durable_of = |number| {
+            let record = record(number);
+            let found = rolls.find(&record.path, record.version).unwrap();
+            found.expect("it is known").durable
+        };
+        assert!((0..25).all(|number| durable_of(number) == durable));
+        // The second mark came after it.
+        assert_eq!(durable_of(100), durable);
+        assert_eq!(durable_of(101), None);
     }
 }

@@ -1,7 +1,7 @@
 //! A tree that crosses, however often somebody dies on the way.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -34,8 +34,6 @@ pub(super) struct Crossing {
     pub(super) through: [Vec<&'static str>; 2],
     /// What both find in their environment.
     pub(super) environment: Vec<(String, OsString)>,
-    /// Things under random names that no session comes back for.
-    pub(super) orphans: usize,
 }
 
 /// A sender and a receiver that run, with a proxy between them.
@@ -81,7 +79,6 @@ impl Crossing {
             options: Default::default(),
             through: Default::default(),
             environment: Vec::new(),
-            orphans: 0,
         }
     }
 
@@ -169,6 +166,11 @@ impl Crossing {
         self.carried += bytes;
     }
 
+    /// Bytes that crossed so far.
+    pub(super) fn carried(&self) -> u64 {
+        self.carried
+    }
+
     /// Counts what crossed by a proxy.
     pub(super) fn count(&mut self, proxy: &Proxy) {
         self.carried += proxy.carried();
@@ -193,43 +195,9 @@ impl Crossing {
 
     #[track_caller]
     pub(super) fn assert_whole(&self) {
-        self.remove_orphans();
         let name = self.source.file_name().expect("a name");
         assert_same_tree(&self.source, &self.destination.join(name));
         assert_nothing_left_over(&self.destination);
-    }
-
-    /// Looks that there are as many as there may be, and removes them: `packhorse partials clean` does it for files.
-    #[track_caller]
-    fn remove_orphans(&self) {
-        let found = Command::new("find")
-            .arg(&self.destination)
-            .args(["-name", ".packhorse-*.part"])
-            .output();
-        let paths = String::from_utf8(found.expect("find").stdout).expect("plain names");
-        assert_eq!(paths.lines().count(), self.orphans, "{paths}");
-        if self.orphans == 0 {
-            return;
-        }
-        // What is removed gives its directory another time.
-        let parents = paths.lines().filter_map(|path| Path::new(path).parent());
-        let opened = parents.map(|parent| File::open(parent).expect("a directory"));
-        let times = opened.map(|parent| {
-            let modified = parent.metadata().and_then(|metadata| metadata.modified());
-            (parent, modified.expect("a time"))
-        });
-        let times: Vec<_> = times.collect();
-        let clean = Packhorse::verb("partials").arg("clean");
-        clean.arg(&self.destination).run().expect_code(0);
-        for left in paths.lines().map(Path::new) {
-            if left.is_symlink() {
-                fs::remove_file(left).expect("it is there");
-            }
-            assert!(!left.exists(), "{}", left.display());
-        }
-        for (parent, modified) in times {
-            parent.set_modified(modified).expect("a time");
-        }
     }
 
     /// Ends the case: the tree is there, and this is what it cost. The tree crossed so many times.

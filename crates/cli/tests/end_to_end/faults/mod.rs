@@ -5,6 +5,7 @@
 mod clocks;
 mod crossing;
 mod kills;
+mod lacking;
 mod network;
 #[cfg(feature = "faults")]
 mod points;

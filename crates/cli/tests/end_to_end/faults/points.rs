@@ -76,10 +76,6 @@ const LISTED: &str = "sent.entries_end:1:stop";
 const SENDING: &str = "lane.record:9:stop";
 const RECEIVING: &str = "record.received:9:stop";
 
-/// Where a receiver that dies leaves something under a random name that the next session does not look for: what takes the
-/// place of something else has such a name for a moment.
-const ORPHANING: [&str; 3] = ["link.temporary", "symlink.temporary", "rewrite.before"];
-
 /// All points of one side, from the program.
 fn points_of(side: Victim) -> Vec<String> {
     let listed = Packhorse::verb("recv").env("PACKHORSE_FAULT", "list").run();
@@ -244,8 +240,6 @@ fn die_at(side: Victim, point: &str, nth: u64) -> bool {
         Victim::Sender => sender.signal(),
         Victim::Receiver => receiver.signal(),
     };
-    let orphaned = dead.is_some() && ORPHANING.contains(&point);
-    crossing.orphans = usize::from(orphaned);
     if scene == Scene::Obstructed {
         let in_the_way = crossing.destination.join("tree").join(SMALL);
         // Empty, or the file that was to be there.
@@ -286,4 +280,72 @@ fn a_sender_that_dies_at_each_point() {
 #[test]
 fn a_receiver_that_dies_at_each_point() {
     each_point_of(Victim::Receiver);
+}
+
+/// The steps by which a large file is finished, from the last before it has its name to the last that notes it.
+const FINISHING: [&str; 5] = [
+    "name.before",
+    "name.after",
+    "flush.before",
+    "flush.after",
+    "journal.removed",
+];
+
+/// Small enough for the roll not to be written because of it.
+const LARGE: u64 = 5 * MEBIBYTE;
+
+/// Whether the receiver dies in a session at the nth time that it comes by a point.
+fn dies(crossing: &mut Crossing, point: &str, nth: u64) -> bool {
+    let pair = crossing.start([None, Some(&format!("{point}:{nth}"))]);
+    let (_, receiver) = crossing.end(pair);
+    receiver.signal() == Some(Signal::KILL.as_raw())
+}
+
+/// The same command again: of a file that is there none is sent.
+fn assert_not_sent_again(mut crossing: Crossing) {
+    let before = crossing.carried();
+    let resumed = crossing.complete();
+    let carried = crossing.carried() - before;
+    assert_eq!(resumed, LARGE);
+    assert!(carried < MEBIBYTE, "{carried}");
+    crossing.report(1);
+}
+
+#[test]
+fn a_large_file_is_not_sent_twice_wherever_its_receiver_dies_while_finishing_it() {
+    for point in FINISHING {
+        // The roll is written before, too.
+        for nth in 1.. {
+            let case = Case::new("points", format!("finishing, dies at {point}:{nth}"));
+            let mut crossing = Crossing::new(case, LARGE, 0);
+            if !dies(&mut crossing, point, nth) {
+                assert!(nth > 1, "nobody came by {point}");
+                crossing.assert_whole();
+                crossing.report(1);
+                break;
+            }
+            if point == "name.before" || crossing.destination.join("tree/large.bin").exists() {
+                assert_not_sent_again(crossing);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_large_file_that_is_found_complete_is_not_sent_wherever_its_receiver_dies_then() {
+    for first in ["name.before", "name.after"] {
+        for point in FINISHING {
+            for nth in 1.. {
+                let case = format!("found after {first}, dies at {point}:{nth}");
+                let mut crossing = Crossing::new(Case::new("points", case), LARGE, 0);
+                assert!(dies(&mut crossing, first, 1), "{first}");
+                if !dies(&mut crossing, point, nth) {
+                    crossing.assert_whole();
+                    crossing.report(1);
+                    break;
+                }
+                assert_not_sent_again(crossing);
+            }
+        }
+    }
 }
