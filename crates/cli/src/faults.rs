@@ -11,7 +11,8 @@ pub(crate) fn reach(_: &str) {}
 #[inline(always)]
 pub(crate) fn arm() {}
 
-/// Takes PACKHORSE_FAULT: `list` prints every point with its side and ends, anything else is what is to happen.
+/// Takes PACKHORSE_FAULT: `list` prints every point with its side and ends, anything else is what is to happen. And
+/// PACKHORSE_CHECKPOINTS: the milliseconds from one checkpoint to the next.
 #[cfg(feature = "faults")]
 #[allow(
     clippy::print_stdout,
@@ -19,6 +20,10 @@ pub(crate) fn arm() {}
 )]
 pub(crate) fn arm() {
     use packhorse_transfer::faults;
+    if let Ok(milliseconds) = std::env::var("PACKHORSE_CHECKPOINTS") {
+        let milliseconds = milliseconds.parse().expect("milliseconds");
+        faults::checkpoint_every(std::time::Duration::from_millis(milliseconds));
+    }
     match std::env::var("PACKHORSE_FAULT").as_deref() {
         Err(_) => {}
         Ok("list") => {

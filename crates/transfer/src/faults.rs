@@ -3,16 +3,24 @@
 //! Only with the feature `faults`, which no release is built with: see docs/faults.md. Without it all of this is nothing.
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use absent::{Dialogue, reach};
-#[cfg(feature = "faults")]
-pub(crate) use armed::Dialogue;
+pub(crate) use absent::{Dialogue, checkpoint_interval, reach};
 #[cfg(feature = "faults")]
 pub use armed::reach;
 #[cfg(feature = "faults")]
-pub use armed::{arm, points};
+pub(crate) use armed::{Dialogue, checkpoint_interval};
+#[cfg(feature = "faults")]
+pub use armed::{arm, checkpoint_every, points};
 
 #[cfg(not(feature = "faults"))]
 mod absent {
+    use std::time::Duration;
+
+    /// How long it is from one checkpoint to the next: as usual.
+    #[inline(always)]
+    pub(crate) fn checkpoint_interval(usual: Duration) -> Duration {
+        usual
+    }
+
     /// The process is at the point of this name.
     #[inline(always)]
     pub(crate) fn reach(_: &str) {}
@@ -38,6 +46,9 @@ mod absent {
 
 #[cfg(feature = "faults")]
 mod armed {
+    use std::sync::OnceLock;
+    use std::time::Duration;
+
     use packhorse_proto::message::HEADER;
     use packhorse_tree::faults::{self, strike};
 
@@ -74,10 +85,9 @@ mod armed {
         (19, "held", Receiver),
         (20, "partial", Receiver),
         (21, "missing", Receiver),
+        (22, "lane_lost", Sender),
+        (23, "lane_closed", Receiver),
     ];
-
-    /// Messages that are no points: of lanes that were lost, which no scene loses.
-    const WITHOUT_POINTS: [u8; 2] = [22, 23];
 
     /// The points of this crate that are no messages of the control connection, and those of the program.
     const POINTS: &[(&str, Side)] = &[
@@ -137,6 +147,22 @@ mod armed {
         faults::arm(plan);
     }
 
+    static CHECKPOINTS: OnceLock<Duration> = OnceLock::new();
+
+    /// Has what is there of large files made durable at other intervals than usual, so that a session that is over soon comes
+    /// by a checkpoint.
+    ///
+    /// # Panics
+    /// It was said before.
+    pub fn checkpoint_every(interval: Duration) {
+        CHECKPOINTS.set(interval).expect("it is said once");
+    }
+
+    /// How long it is from one checkpoint to the next.
+    pub(crate) fn checkpoint_interval(usual: Duration) -> Duration {
+        CHECKPOINTS.get().copied().unwrap_or(usual)
+    }
+
     /// The process is at the point of this name.
     ///
     /// # Panics
@@ -160,13 +186,10 @@ mod armed {
         /// These messages are to be sent.
         pub(crate) fn queued(&mut self, mut messages: &[u8]) {
             while let Some((kind, length)) = first(messages) {
-                if let Some(name) = name_of(kind) {
-                    strike(&format!("send.{name}"));
-                    self.queued.push(name);
-                } else {
-                    let known = WITHOUT_POINTS.contains(&kind);
-                    assert!(known, "message {kind} has no name here");
-                }
+                let name = name_of(kind);
+                let name = name.unwrap_or_else(|| panic!("message {kind} has no name here"));
+                strike(&format!("send.{name}"));
+                self.queued.push(name);
                 messages = &messages[length..];
             }
         }

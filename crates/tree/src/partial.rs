@@ -95,6 +95,7 @@ impl Journal {
             }
             state.place
         };
+        reach("checkpoint.before");
         // Nobody waits for this but whoever asked.
         self.content.sync()?;
         {
@@ -106,7 +107,10 @@ impl Journal {
             self.add(state, &record);
             state.covered = state.place;
         }
-        self.file.sync()
+        reach("checkpoint.noted");
+        self.file.sync()?;
+        reach("checkpoint.after");
+        Ok(())
     }
 
     /// The file was written to: the journal must not look older for long, or its file would be taken for one that somebody

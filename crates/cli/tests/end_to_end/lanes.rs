@@ -176,7 +176,7 @@ fn through(lab: &Lab, ground: &Ground, bytes: usize) -> (Running, Running) {
 }
 
 /// The port of the connection that has most to send.
-fn busiest_port(side: &Side) -> u16 {
+pub(crate) fn busiest_port(side: &Side) -> u16 {
     let output = side.run(|| Command::new("ss").args(["-tnH"]).output());
     let output = output.expect("ss of iproute2").stdout;
     let lines = String::from_utf8_lossy(&output).into_owned();
@@ -190,7 +190,7 @@ fn busiest_port(side: &Side) -> u16 {
 }
 
 /// Drops every packet of a connection, in both directions, from now on.
-fn drop_packets_of(side: &Side, port: u16) {
+pub(crate) fn drop_packets_of(side: &Side, port: u16) {
     let rules = format!(
         "table inet lab {{
             chain out {{ type filter hook output priority 0; tcp sport {port} drop; }}

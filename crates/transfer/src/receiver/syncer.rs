@@ -13,6 +13,7 @@ use packhorse_tree::{Checkpointer, Directory, Temporary};
 use super::inbox::{Inbox, IncomingFile};
 use super::report::Report;
 use super::trouble::{self, Trouble};
+use crate::faults::checkpoint_interval;
 use crate::stages::{Meter, Stage};
 use crate::verify::hash_of;
 
@@ -183,7 +184,8 @@ pub(crate) fn spawn(inbox: Arc<Inbox>) -> io::Result<JoinHandle<()>> {
 
 fn run(inbox: &Inbox) {
     let mut meter = Meter::new();
-    let mut checkpoints_at = Instant::now() + CHECKPOINT_EVERY;
+    let every = checkpoint_interval(CHECKPOINT_EVERY);
+    let mut checkpoints_at = Instant::now() + every;
     loop {
         match inbox.syncer.next_task(checkpoints_at) {
             Task::Batch(batch) => {
@@ -203,7 +205,7 @@ fn run(inbox: &Inbox) {
                 let left = left.filter(|file| file.checkpoint().unwrap_or(true));
                 let left: Vec<_> = left.collect();
                 inbox.syncer.lock().growing.extend(left);
-                checkpoints_at = Instant::now() + CHECKPOINT_EVERY;
+                checkpoints_at = Instant::now() + every;
             }
             Task::Finish(places) => {
                 let keeper = &inbox.keeper;

@@ -1,18 +1,23 @@
 //! The network fails: over a link between two namespaces where packets have to be lost, else by a proxy.
 
 use std::io;
-use std::process::Command;
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
-use packhorse_netlab::{Conditions, Lab, Side};
+use packhorse_netlab::{Conditions, Direction, Lab};
 use rustix::process::Signal;
+use serde_json::Value;
 
 use super::crossing::{Crossing, MEBIBYTE, asked};
 use super::report::Case;
 use crate::harness::proxy::Proxy;
 use crate::harness::random::Random;
 use crate::harness::{CODE, Packhorse, Running, not_shown};
+use crate::lanes::{busiest_port, drop_packets_of};
+
+/// For so many seconds of silence nobody gives up.
+const PATIENCE: u64 = 29;
 
 /// A link of a tenth of a gigabit, a millisecond long.
 fn link() -> Conditions {
@@ -66,17 +71,15 @@ impl Link {
         })
     }
 
-    /// Waits until so many bytes are on their way to the right.
+    /// Waits until the receiver has so many bytes.
     fn wait_for(&mut self, bytes: u64) {
-        while self.lab.counters()[0].bytes < bytes {
-            assert!(!self.sender.has_ended(), "too fast, or it has failed");
-            thread::sleep(Duration::from_millis(5));
-        }
+        let has = |event: &Value| event["bytes"].as_u64() >= Some(bytes);
+        self.receiver.wait_for("progress", has);
     }
 
-    /// Both end well, and the tree is there.
+    /// Both end well, and the tree is there, after so many sessions where that is known.
     #[track_caller]
-    fn complete(self, mut crossing: Crossing) {
+    fn complete(self, mut crossing: Crossing, rounds: Option<u64>) {
         let Self {
             lab,
             sender,
@@ -87,41 +90,11 @@ impl Link {
         receiver.expect_code(0);
         let sessions = sender.events_named("reconnecting");
         crossing.case.rounds += u64::try_from(sessions.len()).expect("few");
+        assert_eq!(rounds.unwrap_or(crossing.case.rounds), crossing.case.rounds);
         crossing.assert_whole();
         crossing.count_bytes(lab.counters()[0].bytes);
         crossing.report(1);
     }
-}
-
-/// Runs a program at one side, to its end.
-fn at(side: &Side, program: &str, arguments: &str) -> String {
-    let mut command = Command::new(program);
-    command.args(arguments.split(' '));
-    let output = side.run(move || command.output()).expect("it runs");
-    assert!(output.status.success(), "{program} {arguments}: {output:?}");
-    String::from_utf8(output.stdout).expect("ASCII")
-}
-
-/// Packets that this side drops.
-#[derive(Debug, Clone, Copy)]
-enum Dropped {
-    Incoming,
-    Outgoing,
-}
-
-fn drop_packets(side: &Side, dropped: Dropped, of: &str) {
-    let hook = match dropped {
-        Dropped::Incoming => "input",
-        Dropped::Outgoing => "output",
-    };
-    at(side, "nft", "add table inet cut");
-    let chain = format!("add chain inet cut {hook} {{ type filter hook {hook} priority 0 ; }}");
-    at(side, "nft", &chain);
-    at(side, "nft", &format!("add rule inet cut {hook} {of} drop"));
-}
-
-fn drop_nothing(side: &Side) {
-    at(side, "nft", "delete table inet cut");
 }
 
 /// How long the network is gone, in seconds: 1, and where it is asked for longer.
@@ -132,7 +105,7 @@ fn cuts() -> Vec<u64> {
         .collect()
 }
 
-fn cut_for_a_while(directions: &[Dropped], name: &'static str, what: &str) {
+fn cut_for_a_while(direction: Direction, name: &'static str, what: &str) {
     for seconds in cuts() {
         let case = Case::new(name, format!("{what} for {seconds} s"));
         let mut crossing = Crossing::new(case, 16 * MEBIBYTE, 200);
@@ -140,31 +113,31 @@ fn cut_for_a_while(directions: &[Dropped], name: &'static str, what: &str) {
             return crossing.case.not_shown();
         };
         link.wait_for(6 * MEBIBYTE);
-        for dropped in directions {
-            drop_packets(link.lab.left(), *dropped, "ip protocol tcp");
-        }
+        link.lab.cut(direction);
         // How long it lasts is what is tested.
         thread::sleep(Duration::from_secs(seconds));
-        drop_nothing(link.lab.left());
-        link.complete(crossing);
+        link.lab.restore(direction);
+        let lost = link.lab.counters().map(|counters| counters.while_down > 0);
+        let cut = [Direction::Leftward, Direction::Rightward].map(|other| direction != other);
+        assert_eq!(lost, cut);
+        link.complete(crossing, (seconds <= PATIENCE).then_some(1));
     }
 }
 
 #[test]
 fn a_network_that_is_cut() {
-    let both = [Dropped::Outgoing, Dropped::Incoming];
-    cut_for_a_while(&both, "cut", "the network is gone");
+    cut_for_a_while(Direction::Both, "cut", "the network is gone");
 }
 
 #[test]
 fn a_network_that_is_cut_in_one_direction() {
     cut_for_a_while(
-        &[Dropped::Outgoing],
+        Direction::Rightward,
         "cut-to",
         "nothing gets to the receiver",
     );
     cut_for_a_while(
-        &[Dropped::Incoming],
+        Direction::Leftward,
         "cut-from",
         "nothing gets to the sender",
     );
@@ -180,25 +153,12 @@ fn a_sender_whose_address_changes() {
         return crossing.case.not_shown();
     };
     link.wait_for(6 * MEBIBYTE);
-    at(link.lab.left(), "ip", "address del 10.77.0.1/24 dev lab0");
-    at(link.lab.left(), "ip", "address add 10.77.0.3/24 dev lab0");
-    link.complete(crossing);
-}
-
-/// The source port of the connection on which most was sent: that of a lane.
-fn busiest_port(side: &Side) -> String {
-    let listed = at(side, "ss", "-Htin");
-    let lines: Vec<&str> = listed.lines().collect();
-    let sent = |details: &str| {
-        let after = details.split("bytes_sent:").nth(1).unwrap_or("0");
-        let digits = after.split(' ').next().unwrap_or("0");
-        digits.parse::<u64>().unwrap_or(0)
-    };
-    let connections = lines.chunks_exact(2);
-    let busiest = connections.max_by_key(|pair| sent(pair[1])).expect("some");
-    let local = busiest[0].split_whitespace().nth(3).expect("an address");
-    let (_, port) = local.rsplit_once(':').expect("a port");
-    port.to_owned()
+    let left = link.lab.left();
+    let another = Ipv4Addr::new(10, 77, 0, 3);
+    left.add_address(another.into(), 24).expect("it is free");
+    left.remove_address(left.address(), 24)
+        .expect("it is there");
+    link.complete(crossing, None);
 }
 
 /// A firewall takes against one lane; the control connection lives on.
@@ -212,12 +172,8 @@ fn a_lane_that_a_firewall_blocks() {
     };
     link.wait_for(6 * MEBIBYTE);
     let port = busiest_port(link.lab.left());
-    drop_packets(
-        link.lab.left(),
-        Dropped::Outgoing,
-        &format!("tcp sport {port}"),
-    );
-    link.complete(crossing);
+    drop_packets_of(link.lab.left(), port);
+    link.complete(crossing, Some(1));
 }
 
 #[test]
@@ -235,7 +191,7 @@ fn a_reader_that_takes_64_kilobits_a_second() {
     let Some(link) = Link::start(&mut crossing, slow) else {
         return crossing.case.not_shown();
     };
-    link.complete(crossing);
+    link.complete(crossing, Some(1));
 }
 
 /// A sender and a receiver that come again, with a proxy between them.

@@ -38,6 +38,10 @@ enum Scene {
     Unmet,
     /// It takes more than a second.
     Slow,
+    /// A lane breaks, and the sender notices before the receiver can tell it.
+    LaneLost,
+    /// The large file takes a while and many extents, and checkpoints are made all the time.
+    Checkpointed,
 }
 
 impl Scene {
@@ -54,6 +58,8 @@ impl Scene {
         let (when, what) = point.split_once('.').unwrap_or((point, ""));
         match what {
             _ if when == "rewrite" => Self::Meddled,
+            _ if when == "checkpoint" => Self::Checkpointed,
+            "lane_lost" | "lane_closed" => Self::LaneLost,
             "held" | "partial" | "missing" => Self::Resumed,
             "temporary" if when == "link" => Self::Replaced,
             "kept" => Self::Kept,
@@ -113,6 +119,10 @@ fn prepare(crossing: &mut Crossing, scene: Scene) {
         Scene::Obstructed => {
             fs::create_dir_all(destination.join("tree").join(SMALL)).expect("a directory");
         }
+        Scene::Checkpointed => {
+            let often = ("PACKHORSE_CHECKPOINTS".into(), "10".into());
+            crossing.environment.push(often);
+        }
         _ => {}
     }
 }
@@ -158,6 +168,8 @@ fn stops(scene: Scene) -> [Option<&'static str>; 2] {
         Scene::Frozen => [None, Some("directory.before:1:stop")],
         Scene::Interrupted(Victim::Sender) => [Some(SENDING), None],
         Scene::Interrupted(Victim::Receiver) => [None, Some(RECEIVING)],
+        // A sender that is not stopped may have all of it in the buffers of the kernel, and its lane at its end.
+        Scene::LaneLost => [Some(SENDING), Some("record.received:5:stop")],
         _ => [None, None],
     }
 }
@@ -189,7 +201,17 @@ fn play(crossing: &Crossing, pair: &mut Pair, scene: Scene) {
             process.signal(Signal::INT);
             process.signal(Signal::CONT);
         }
+        Scene::LaneLost => {
+            pair.sender.wait_until_stopped();
+            pair.receiver.wait_until_stopped();
+            pair.proxy.reset_last();
+            pair.sender.signal(Signal::CONT);
+            // Who dies on the way to it has noticed as well.
+            pair.sender.wait_for_or_end("lane");
+            pair.receiver.signal(Signal::CONT);
+        }
         Scene::Slow => pair.proxy.throttle(2 << 20),
+        Scene::Checkpointed => pair.proxy.throttle(8 << 20),
         Scene::Unmet => {
             pair.sender.wait_until_stopped();
             let again = crossing.sender(&pair.proxy, None).start();
@@ -205,7 +227,12 @@ fn die_at(side: Victim, point: &str, nth: u64) -> bool {
     let scene = Scene::of(side, point);
     let word = format!("{side:?}").to_lowercase();
     let case = Case::new("points", format!("{word} dies at {point}:{nth}"));
-    let mut crossing = Crossing::new(case, 8 * MEBIBYTE, 40);
+    let large = match scene {
+        // One extent after the other on each lane: between two of them there is something new to be made durable.
+        Scene::Checkpointed => 32 * MEBIBYTE,
+        _ => 8 * MEBIBYTE,
+    };
+    let mut crossing = Crossing::new(case, large, 40);
     for (options, name) in crossing.options.iter_mut().zip(["sent", "received"]) {
         let receipt = crossing.ground.beside().join(name);
         options.push("--receipt".to_owned());

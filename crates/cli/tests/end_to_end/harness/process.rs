@@ -229,18 +229,30 @@ impl Running {
     /// Waits for the next event of any of these names, and gives it.
     #[track_caller]
     pub(crate) fn wait_for_any(&mut self, names: &[&str]) -> Value {
+        let event = self.next_of(names);
+        event.unwrap_or_else(|| panic!("none of {names:?} from {}: {}", self.what, self.told()))
+    }
+
+    /// Waits for the next event of this name, or for the end of it.
+    #[cfg_attr(
+        not(feature = "faults"),
+        expect(dead_code, reason = "faults/points.rs alone needs it")
+    )]
+    pub(crate) fn wait_for_or_end(&mut self, name: &str) {
+        self.next_of(&[name]);
+    }
+
+    /// The next event of any of these names; `None` where it ends before.
+    fn next_of(&mut self, names: &[&str]) -> Option<Value> {
         loop {
             let at = self.events_seen;
             let line = self
                 .stdout
                 .wait(self.deadline, |lines| lines.get(at).cloned());
             self.events_seen += 1;
-            let Some(line) = line else {
-                panic!("none of {names:?} from {}: {}", self.what, self.told());
-            };
-            let event = parse_event(&line);
+            let event = parse_event(&line?);
             if names.iter().any(|name| event["event"] == *name) {
-                return event;
+                return Some(event);
             }
         }
     }
