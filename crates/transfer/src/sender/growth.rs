@@ -75,6 +75,8 @@ pub(super) struct Standing {
     pub(super) work: u64,
     /// Processor time that lanes have used so far, or waited for.
     pub(super) processor: Duration,
+    /// Lanes that take files, those that are being opened among them.
+    pub(super) lanes: u16,
     /// There are files or extents that no lane has begun with.
     pub(super) waiting: bool,
     /// How many more lanes the peer takes.
@@ -170,6 +172,8 @@ impl Growth {
     /// Decides by how things stand.
     pub(super) fn look(&mut self, standing: Standing) -> Decision {
         let Standing { now, waiting, .. } = standing;
+        // Some may have ended otherwise.
+        self.lanes = standing.lanes.max(1);
         let windows = std::mem::take(&mut self.window_lanes);
         if waiting && windows > self.lanes {
             self.doubtful = true;
@@ -261,7 +265,6 @@ impl Growth {
 
     /// A lane takes no more: there is little left.
     pub(super) fn one_retired(&mut self, now: Instant) {
-        self.lanes = self.lanes.saturating_sub(1).max(1);
         self.rest(now);
     }
 
@@ -322,6 +325,7 @@ mod tests {
                 now,
                 work,
                 processor,
+                lanes,
                 waiting: true,
                 takes: 16 - lanes,
             };
@@ -384,6 +388,7 @@ mod tests {
                 now: now + Duration::from_secs(10 * step),
                 work: step << 20,
                 processor: Duration::ZERO,
+                lanes: 1,
                 waiting: false,
                 takes: 15,
             };

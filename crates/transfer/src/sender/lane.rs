@@ -55,7 +55,8 @@ impl LaneControl {
         self.in_hand.load(Ordering::Relaxed)
     }
 
-    fn takes_no_more(&self) -> bool {
+    /// Whether it is to end when it has done what it is at, or at once.
+    pub(super) fn takes_no_more(&self) -> bool {
         self.is_given_up() || self.is_retired()
     }
 }

@@ -214,6 +214,15 @@ impl Lanes {
         }
     }
 
+    /// How many take files, or will.
+    pub(super) fn taking(&self) -> u16 {
+        let taking = self
+            .threads
+            .values()
+            .filter(|control| !control.takes_no_more());
+        u16::try_from(taking.count()).unwrap_or(u16::MAX)
+    }
+
     /// One is to begin with nothing more: it ends when it has done what it is at.
     pub(super) fn retire(&self, lane: u16) {
         if let Some(control) = self.threads.get(&lane) {
@@ -222,11 +231,21 @@ impl Lanes {
         }
     }
 
+    /// The same of so many, the last ones first, as long as there is one left.
+    pub(super) fn retire_some(&self, less: u16) {
+        let less = less.min(self.taking().saturating_sub(1));
+        let lanes = self.threads.iter().rev();
+        let taking = lanes.filter(|(_, control)| !control.takes_no_more());
+        for (&lane, _) in taking.take(usize::from(less)) {
+            self.retire(lane);
+        }
+    }
+
     /// How far those are that take files.
     pub(super) fn progress(&self) -> BTreeMap<u16, Progress> {
         let mut queues = self.sockets.acknowledged();
         queues.retain(|lane, progress| match self.threads.get(lane) {
-            Some(control) if !control.is_retired() && !control.is_given_up() => {
+            Some(control) if !control.takes_no_more() => {
                 progress.backlog += control.in_hand();
                 true
             }

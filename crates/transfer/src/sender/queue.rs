@@ -19,8 +19,6 @@ struct Inner<T> {
     jobs: VecDeque<T>,
     /// No more jobs come.
     closed: bool,
-    /// Threads that are to end though there are jobs.
-    surplus: usize,
 }
 
 impl<T> WorkQueue<T> {
@@ -28,7 +26,6 @@ impl<T> WorkQueue<T> {
         let inner = Mutex::new(Inner {
             jobs: VecDeque::with_capacity(capacity),
             closed: false,
-            surplus: 0,
         });
         Self {
             inner,
@@ -105,17 +102,6 @@ impl<T> WorkQueue<T> {
         self.filled.notify_all();
     }
 
-    /// One of the threads is to end, once it has done what it is at.
-    pub(crate) fn dismiss_one(&self) {
-        self.lock().surplus += 1;
-        self.filled.notify_one();
-    }
-
-    /// Whether one of the threads is to end before it begins with another job.
-    pub(crate) fn wants_fewer(&self) -> bool {
-        self.lock().surplus > 0
-    }
-
     /// Whether jobs wait.
     pub(crate) fn has_jobs(&self) -> bool {
         !self.lock().jobs.is_empty()
@@ -136,11 +122,7 @@ impl<T> WorkQueue<T> {
 
     /// The next job, where there is one at this moment.
     pub(crate) fn try_pop(&self) -> Option<T> {
-        let inner = self.lock();
-        if inner.surplus > 0 {
-            return None;
-        }
-        self.take_from(inner)
+        self.take_from(self.lock())
     }
 
     /// Has threads that wait look whether they still should.
@@ -152,16 +134,10 @@ impl<T> WorkQueue<T> {
 
     /// The next job; `None` when there will be none for this thread, or where it is to `stop`.
     pub(crate) fn pop(&self, stop: impl Fn() -> bool) -> Option<T> {
-        let waiting = |inner: &mut Inner<T>| {
-            inner.jobs.is_empty() && !inner.closed && inner.surplus == 0 && !stop()
-        };
+        let waiting = |inner: &mut Inner<T>| inner.jobs.is_empty() && !inner.closed && !stop();
         let guard = self.filled.wait_while(self.lock(), waiting);
-        let mut inner = guard.unwrap_or_else(PoisonError::into_inner);
+        let inner = guard.unwrap_or_else(PoisonError::into_inner);
         if stop() {
-            return None;
-        }
-        if inner.surplus > 0 {
-            inner.surplus -= 1;
             return None;
         }
         self.take_from(inner)

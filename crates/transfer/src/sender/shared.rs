@@ -269,7 +269,7 @@ impl LaneOut {
             } else {
                 self.send_shared_extent(shared, start, end)?;
             }
-            if outbox.queue.wants_fewer() || self.control.is_retired() {
+            if self.control.is_retired() {
                 break;
             }
         }

@@ -71,7 +71,7 @@ impl Session {
             (Ok(()), None) => {
                 self.losses.keep(lane, sent);
                 self.lanes.one_ended();
-                self.note_content_sent()
+                self.note_lanes_ended()
             }
             (outcome, Some(taken)) => {
                 let error = outcome.err().unwrap_or(io::ErrorKind::UnexpectedEof.into());
@@ -127,7 +127,7 @@ impl Session {
         self.outbox.queue.put_back(tasks);
         self.lanes.one_ended();
         if self.outbox.queue.is_done() {
-            return self.note_content_sent();
+            return self.note_lanes_ended();
         }
         match self.losses.vacate(lane, taken > 0) {
             Next::Later => Ok(()),
@@ -190,7 +190,7 @@ impl Session {
             return Ok(());
         }
         if self.outbox.queue.is_done() {
-            return self.note_content_sent();
+            return self.note_lanes_ended();
         }
         match self.losses.vacate(place.unwrap_or(lane), false) {
             Next::Later => Ok(()),
@@ -209,9 +209,16 @@ impl Session {
         Ok(())
     }
 
-    fn note_content_sent(&mut self) -> Result<(), Error> {
-        if !self.lanes.has_running() && !self.losses.has_vacant() {
+    /// Where no lane is left, all content is sent, or there is to be one for what is not: it may have come back from a lane
+    /// that was lost when the others had ended.
+    fn note_lanes_ended(&mut self) -> Result<(), Error> {
+        if self.lanes.has_running() || self.losses.has_vacant() {
+            return Ok(());
+        }
+        if self.outbox.queue.is_done() {
             self.proto.all_content_sent()?;
+        } else {
+            self.open_lane()?;
         }
         Ok(())
     }
@@ -298,6 +305,7 @@ impl Session {
             now: Instant::now(),
             work: growth::work(bytes, files),
             processor: Duration::from_nanos(self.outbox.stages.times().processor),
+            lanes: self.lanes.taking(),
             waiting: self.outbox.queue.has_jobs() && !late,
             takes: self.lanes.room(self.most_lanes),
         };
@@ -310,7 +318,7 @@ impl Session {
                     self.open_lane()?;
                 }
             }
-            Decision::Drop(less) => (0..less).for_each(|_| self.outbox.queue.dismiss_one()),
+            Decision::Drop(less) => self.lanes.retire_some(less),
         }
         observer(&Event::Lanes {
             lanes,
