@@ -208,10 +208,17 @@ impl Session {
         Ok(())
     }
 
+    /// Where no lane is left, and none is to come: all is sent, or another lane goes on with it.
     fn note_content_sent(&mut self) -> Result<(), Error> {
-        if !self.lanes.has_running() && !self.losses.has_vacant() {
-            self.proto.all_content_sent()?;
+        if self.lanes.has_running() || self.losses.has_vacant() {
+            return Ok(());
         }
+        if !self.outbox.queue.is_done() {
+            // What was lost came back when all others were at their end, or one of them too many was told to end.
+            self.open_lane()?;
+            return Ok(());
+        }
+        self.proto.all_content_sent()?;
         Ok(())
     }
 
