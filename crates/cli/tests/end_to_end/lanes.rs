@@ -1,5 +1,6 @@
 //! Lanes that break, or stand still, while the session goes on: others take their place.
 
+use std::cell::Cell;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -8,7 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use packhorse_netlab::{Conditions, Lab, Side};
+use rustix::process::Signal;
 
+use crate::faults::bytes_of;
 use crate::harness::compare::{assert_nothing_left_over, assert_only_remains, assert_same_tree};
 use crate::harness::proxy::Proxy;
 use crate::harness::random::Random;
@@ -40,6 +43,20 @@ fn assert_one_session(sender: &Ended, receiver: &Ended) {
     }
 }
 
+/// What is told of so many bytes never goes back and is never more, though some of them go twice.
+#[track_caller]
+fn assert_progress_goes_one_way(ended: &Ended, size: u64) {
+    let events = ended.events_named("progress");
+    let told = |field| events.iter().map(move |event| event[field].as_u64());
+    assert!(told("bytes").is_sorted(), "{}", ended.told());
+    assert!(told("files").is_sorted(), "{}", ended.told());
+    for event in &events {
+        let bytes = event["bytes"].as_u64().expect("a number");
+        let known = event["bytes_known"].as_u64().expect("a number");
+        assert!(bytes <= known && known <= size, "{event}, and {size}");
+    }
+}
+
 #[test]
 fn a_lane_that_breaks_is_replaced_and_the_session_goes_on() {
     for cut in [Proxy::reset_last, Proxy::close_last] {
@@ -68,6 +85,56 @@ fn a_lane_that_breaks_is_replaced_and_the_session_goes_on() {
         let more = carried.saturating_sub(512 * MEBIBYTE);
         assert!(more <= ON_ITS_WAY, "{more} bytes went twice");
     }
+}
+
+/// Lanes are lost in the middle of what they carry, unless one has just come to its end; then all is so slow that the end
+/// shows.
+#[test]
+fn what_goes_twice_counts_once() {
+    let mut midway = Midway::new(96 * MEBIBYTE, &[], 8 * MEBIBYTE);
+    for step in 2..10 {
+        midway.stand();
+        midway.proxy.reset_last();
+        midway.proxy.stop_after(step * 8 * MEBIBYTE);
+    }
+    midway.proxy.throttle(8 << 20);
+    midway.proxy.go_on();
+    let size = bytes_of(&midway.source);
+    let (sender, receiver) = midway.complete();
+    assert_one_session(&sender, &receiver);
+    assert!(changes(&sender)[0] >= 4);
+    assert_progress_goes_one_way(&receiver, size);
+    assert_progress_goes_one_way(&sender, size);
+}
+
+/// A lane is lost while its receiver stands still, and the others have sent all there is before that can say what it took of
+/// it: somebody has to send the rest.
+#[test]
+fn what_comes_back_when_the_other_lanes_are_at_their_end_is_sent() {
+    let ground = Ground::new();
+    ground.source_file("tree/large.bin", Random::seeded().bytes(8 << 20));
+    let source = ground.source().join("tree");
+    let mut receiver = Packhorse::patient_recv(&ground.destination()).start();
+    let proxy = Proxy::to(&receiver.address());
+    proxy.throttle(1 << 20);
+    // It does not try again, so that nobody comes in the place of the lost one.
+    let mut sender = Packhorse::send(&[&source], &proxy.address()).start();
+    sender.wait_for("lanes", |event| event["lanes"].as_u64() > Some(1));
+    receiver.signal(Signal::STOP);
+    proxy.reset_last();
+    proxy.throttle(u64::MAX);
+    sender.wait_for("lane", |event| event["change"] == "lost");
+    // All but the rest of an extent, which is 1 MiB.
+    let before = Cell::new(0);
+    sender.wait_for("progress", |event| {
+        let bytes = event["bytes"].as_u64().expect("a number");
+        bytes == before.replace(bytes) && bytes >= 7 * MEBIBYTE
+    });
+    receiver.signal(Signal::CONT);
+    sender.wait().expect_code(0);
+    receiver.wait().expect_code(0);
+    assert_same_tree(&source, &ground.destination().join("tree"));
+    assert_nothing_left_over(&ground.destination());
 }
 
 /// Cuts the lane that came last, again and again, until both ends are done.

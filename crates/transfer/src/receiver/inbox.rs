@@ -31,6 +31,7 @@ pub(crate) struct Inbox {
     pub(crate) reports: Arc<Reports>,
     pub(crate) existing: Existing,
     pub(crate) stages: Stages,
+    /// Bytes of content that are written: what does not stay is taken off again.
     pub(crate) bytes: AtomicU64,
     pub(crate) keeper: Keeper,
     pub(crate) syncer: Syncer,
@@ -123,8 +124,12 @@ impl Inbox {
     }
 
     fn drop_file(&self, file: Option<Arc<IncomingFile>>) {
-        if let Some(temporary) = file.and_then(|file| self.let_go(&file)) {
+        let Some(file) = file else { return };
+        if let Some(temporary) = self.let_go(&file) {
             temporary.discard();
+            // Nothing agrees any more in a file that is over.
+            let covered = file.lock().tree.covered();
+            self.bytes.fetch_sub(covered, Ordering::Relaxed);
         }
     }
 
@@ -234,13 +239,29 @@ struct Progress {
 #[derive(Debug)]
 pub(crate) struct Claim {
     file: Arc<IncomingFile>,
+    inbox: Arc<Inbox>,
     offset: u64,
+    /// Bytes of it that are written, and counted.
+    written: u64,
+    agreed: bool,
+}
+
+impl Claim {
+    /// So many bytes more of it are written.
+    pub(crate) fn count(&mut self, bytes: u64) {
+        self.written += bytes;
+        self.inbox.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         let claimed = &mut self.file.lock().claimed;
         claimed.retain(|offset| *offset != self.offset);
+        if !self.agreed {
+            // It is sent again, or not wanted.
+            self.inbox.bytes.fetch_sub(self.written, Ordering::Relaxed);
+        }
     }
 }
 
@@ -344,7 +365,11 @@ impl IncomingFile {
 
     /// Begins an extent: to be called before any of it is written. What is there is trusted by whoever goes on with the file,
     /// so a place that is wrong by a bit must not lead into it.
-    pub(crate) fn claim(self: &Arc<Self>, offset: u64) -> Result<Claim, Violation> {
+    pub(crate) fn claim(
+        self: &Arc<Self>,
+        offset: u64,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Claim, Violation> {
         let progress = &mut *self.lock();
         if progress.tree.next_missing(offset) != offset || progress.claimed.contains(&offset) {
             return Err(Violation::Unexpected("an extent that came before"));
@@ -352,14 +377,19 @@ impl IncomingFile {
         progress.claimed.push(offset);
         Ok(Claim {
             file: Arc::clone(self),
+            inbox: Arc::clone(inbox),
             offset,
+            written: 0,
+            agreed: false,
         })
     }
 
-    /// Takes an extent that both sides agree on, and finishes the file where it was the last.
+    /// Takes an extent that both sides agree on, and finishes the file where it was the last. Whoever wrote it lets go of its
+    /// claim afterwards.
     pub(crate) fn agree(
         self: &Arc<Self>,
         value: &ExtentValue,
+        claim: Option<&mut Claim>,
         inbox: &Inbox,
     ) -> Result<(), Trouble> {
         let mut progress = self.lock();
@@ -370,6 +400,9 @@ impl IncomingFile {
             Trouble::Violation(Violation::Unexpected("an extent that came before"))
         };
         progress.tree.insert(value).map_err(out_of_bounds)?;
+        if let Some(claim) = claim {
+            claim.agreed = true;
+        }
         if let Stored::Unfinished(temporary) = &progress.content {
             temporary.note(value);
         }

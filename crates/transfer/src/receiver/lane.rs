@@ -3,7 +3,6 @@
 use std::io::{self, Read as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use packhorse_endpoint::Observed;
 use packhorse_proto::control::Violation;
@@ -296,7 +295,7 @@ impl LaneWriter {
         hashed.map_err(|error| Trouble::Violation(error.into()))?;
         if offset.is_multiple_of(EXTENT_SIZE) {
             self.claim = None;
-            self.claim = Some(file.claim(offset).map_err(Trouble::Violation)?);
+            self.claim = Some(file.claim(offset, inbox).map_err(Trouble::Violation)?);
         }
         let turn = inbox.stages.time(Stage::Idle, || temporary.turn());
         let written = inbox
@@ -304,7 +303,9 @@ impl LaneWriter {
             .time(Stage::Write, || turn.write_at(bytes, offset));
         drop(turn);
         written.map_err(|error| trouble::of_io(&file.path, &error))?;
-        inbox.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if let Some(claim) = &mut self.claim {
+            claim.count(bytes.len() as u64);
+        }
         Ok(())
     }
 
@@ -325,11 +326,11 @@ impl LaneWriter {
         // Let go of the temporary: whoever completes the file has to be its last holder.
         self.current = None;
         // Held until it is known whether the extent agrees.
-        let _claim = self.claim.take();
+        let mut claim = self.claim.take();
         match verdict.map_err(|error| Trouble::Violation(error.into()))? {
             ExtentVerdict::Agreed(value) => inbox
                 .stages
-                .time(Stage::Write, || file.agree(&value, &inbox)),
+                .time(Stage::Write, || file.agree(&value, claim.as_mut(), &inbox)),
             ExtentVerdict::Different => {
                 file.unverified(&inbox);
                 Ok(())

@@ -70,6 +70,8 @@ struct Session {
     accepted: bool,
     walked: bool,
     files_done: u64,
+    /// The most bytes that were told.
+    told: u64,
     current: Option<RelativePath>,
     /// Directories whose metadata is not set yet.
     unfinished_directories: u64,
@@ -141,6 +143,7 @@ pub(crate) async fn run(
         accepted: false,
         walked: false,
         files_done: 0,
+        told: 0,
         current: None,
         unfinished_directories: 0,
         flaws: Vec::new(),
@@ -504,7 +507,9 @@ impl Session {
         if !self.accepted {
             return;
         }
-        let bytes = self.inbox.bytes.load(Atomic::Relaxed);
+        // What was lost with its lane is not told as less: it comes again.
+        let bytes = self.inbox.bytes.load(Atomic::Relaxed).max(self.told);
+        self.told = bytes;
         let files = self.files_done;
         self.proto.set_counters(Counters {
             bytes,

@@ -174,7 +174,7 @@ impl LaneOut {
         let sent = self.send_only_extent(tries.of(job.number), file)?;
         match sent {
             Sent::Whole(_) => self.sent.complete(),
-            _ => self.sent.take_back(),
+            _ => self.take_back(),
         }
         Ok(sent)
     }

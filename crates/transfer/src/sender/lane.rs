@@ -172,6 +172,12 @@ impl LaneOut {
         self.sent.begin(what, self.outbox.finished());
     }
 
+    /// What was begun is not sent after all, and does not count.
+    pub(super) fn take_back(&mut self) {
+        let bytes = self.sent.take_back();
+        self.outbox.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     pub(super) fn report(&self, report: LaneReport) -> io::Result<()> {
         // The control task is gone only when the session is over.
         self.reports

@@ -102,10 +102,14 @@ impl SentList {
         });
     }
 
-    /// The one in hand is not sent after all, or not by this lane.
-    pub(super) fn take_back(&mut self) {
-        if self.in_hand().is_some() {
-            self.parts.pop();
+    /// The one in hand is not sent after all, or not by this lane. Answers how many bytes of it were.
+    pub(super) fn take_back(&mut self) -> u64 {
+        match self.in_hand().map(|part| part.bytes) {
+            Some(bytes) => {
+                self.parts.pop();
+                bytes
+            }
+            None => 0,
         }
     }
 

@@ -467,8 +467,10 @@ impl Session {
         if !self.accepted {
             return;
         }
-        self.known.bytes = self.outbox.bytes.load(Ordering::Relaxed);
-        self.known.files = self.outbox.files.load(Ordering::Relaxed);
+        // What was lost with its lane is not told as less: it is sent again.
+        let (bytes, files) = (&self.outbox.bytes, &self.outbox.files);
+        self.known.bytes = self.known.bytes.max(bytes.load(Ordering::Relaxed));
+        self.known.files = self.known.files.max(files.load(Ordering::Relaxed));
         self.proto.set_counters(self.known);
         let current = self
             .outbox

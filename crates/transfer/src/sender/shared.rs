@@ -290,13 +290,13 @@ impl LaneOut {
         let mut hasher = ExtentHasher::new(start).ok_or(io::ErrorKind::InvalidInput)?;
         if let Some(sent) = self.send_extent(shared.of, &shared.file, &mut hasher, end)? {
             shared.give_up(sent);
-            self.sent.take_back();
+            self.take_back();
             return Ok(());
         }
         let whole = Whole::of(start, end, shared.size());
         let value = hasher.finish(whole).ok_or(io::ErrorKind::InvalidInput)?;
         if !shared.note(&value) {
-            self.sent.take_back();
+            self.take_back();
             return Ok(());
         }
         self.sent.know(*value.value());

@@ -25,7 +25,7 @@ impl LaneOut {
                 Ok(())
             }
             Err(error) => {
-                self.sent.take_back();
+                self.take_back();
                 self.unreadable(number, &error)
             }
         }

@@ -153,10 +153,6 @@ impl Proxy {
     }
 
     /// Takes no more than so many bytes a second from each client, as a reader does that is slow.
-    #[cfg_attr(
-        not(feature = "faults"),
-        expect(dead_code, reason = "faults/points.rs alone needs it")
-    )]
     pub(crate) fn throttle(&self, rate: u64) {
         self.shared.rate.store(rate, Ordering::SeqCst);
     }
