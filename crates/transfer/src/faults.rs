@@ -3,11 +3,11 @@
 //! Only with the feature `faults`, which no release is built with: see docs/faults.md. Without it all of this is nothing.
 
 #[cfg(not(feature = "faults"))]
-pub(crate) use absent::{Dialogue, checkpoint_interval, reach};
+pub(crate) use absent::{Dialogue, alter, checkpoint_interval, reach};
 #[cfg(feature = "faults")]
 pub use armed::reach;
 #[cfg(feature = "faults")]
-pub(crate) use armed::{Dialogue, checkpoint_interval};
+pub(crate) use armed::{Dialogue, alter, checkpoint_interval};
 #[cfg(feature = "faults")]
 pub use armed::{arm, checkpoint_every, points};
 
@@ -24,6 +24,10 @@ mod absent {
     /// The process is at the point of this name.
     #[inline(always)]
     pub(crate) fn reach(_: &str) {}
+
+    /// The process hands these bytes on.
+    #[inline(always)]
+    pub(crate) fn alter(_: &str, _: &mut [u8]) {}
 
     /// The messages of one connection, each of which is a point.
     #[derive(Default)]
@@ -92,6 +96,7 @@ mod armed {
     /// The points of this crate that are no messages of the control connection, and those of the program.
     const POINTS: &[(&str, Side)] = &[
         ("lane.opened", Sender),
+        ("record.sealing", Sender),
         ("lane.record", Sender),
         ("lane.ending", Sender),
         ("lane.ended", Sender),
@@ -168,9 +173,23 @@ mod armed {
     /// # Panics
     /// The point has no place in the list, so that no test would come by it.
     pub fn reach(point: &str) {
+        strike_known(point);
+    }
+
+    fn strike_known(point: &str) -> bool {
         let known = POINTS.iter().any(|(known, _)| *known == point);
         assert!(known, "{point} is not in POINTS");
-        strike(point);
+        strike(point)
+    }
+
+    /// The process is at this point, and hands these bytes on: a bit of them may be another one from here on.
+    pub(crate) fn alter(point: &str, bytes: &mut [u8]) {
+        let middle = bytes.len() / 2;
+        if strike_known(point)
+            && let Some(byte) = bytes.get_mut(middle)
+        {
+            *byte ^= 0x10;
+        }
     }
 
     /// The messages of one connection, each of which is a point.

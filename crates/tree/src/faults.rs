@@ -52,7 +52,14 @@ mod armed {
         point: String,
         /// How often it is still passed before that.
         passes: AtomicU64,
-        signal: Signal,
+        what: What,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum What {
+        Signal(Signal),
+        /// A bit of the bytes at hand is another one.
+        Flip,
     }
 
     static PLAN: OnceLock<Vec<Fault>> = OnceLock::new();
@@ -60,8 +67,8 @@ mod armed {
     /// Two threads that come to a point at once are counted one by one.
     static TURN: Mutex<()> = Mutex::new(());
 
-    /// Takes what is to happen: `NAME[:NTH[:stop]]`, several of them with commas between. Nth is 1 unless it is said, and
-    /// dying is what happens unless it is to stop (SIGSTOP).
+    /// Takes what is to happen: `NAME[:NTH[:stop|:flip]]`, several of them with commas between. Nth is 1 unless it is said,
+    /// and dying is what happens unless it is to stop (SIGSTOP), or a bit of what is handed on is to be another one.
     ///
     /// # Panics
     /// The plan cannot be read: a test is wrong.
@@ -70,15 +77,16 @@ mod armed {
             let mut words = text.split(':');
             let point = words.next().unwrap_or_default().to_owned();
             let nth = words.next().map_or(1, |nth| nth.parse().expect("a number"));
-            let signal = match words.next() {
-                None => Signal::KILL,
-                Some("stop") => Signal::STOP,
+            let what = match words.next() {
+                None => What::Signal(Signal::KILL),
+                Some("stop") => What::Signal(Signal::STOP),
+                Some("flip") => What::Flip,
                 Some(other) => panic!("no fault is called {other}"),
             };
             Fault {
                 point,
                 passes: AtomicU64::new(nth - 1),
-                signal,
+                what,
             }
         };
         let plan = plan.split(',').map(fault).collect();
@@ -91,9 +99,10 @@ mod armed {
         strike(point);
     }
 
-    /// The process is at a point that somebody has looked up.
-    pub fn strike(point: &str) {
+    /// The process is at a point that somebody has looked up. Answers whether a bit is to be another one.
+    pub fn strike(point: &str) -> bool {
         let plan = PLAN.get().map_or(&[][..], Vec::as_slice);
+        let mut flips = false;
         for fault in plan.iter().filter(|fault| fault.point == point) {
             let _turn = TURN.lock();
             match fault.passes.load(Ordering::Relaxed) {
@@ -103,12 +112,16 @@ mod armed {
                     fault
                         .passes
                         .store(passes.wrapping_sub(1), Ordering::Relaxed);
-                    if passes == 0 {
+                    match fault.what {
                         // The kernel delivers it before this call returns.
-                        let _ = kill_process(getpid(), fault.signal);
+                        What::Signal(signal) if passes == 0 => {
+                            let _ = kill_process(getpid(), signal);
+                        }
+                        what => flips |= passes == 0 && what == What::Flip,
                     }
                 }
             }
         }
+        flips
     }
 }

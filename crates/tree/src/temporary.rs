@@ -146,20 +146,15 @@ impl Temporary {
 
     /// Reserves room for a file of `size` bytes, where the filesystem has it: writing costs a third less processor time.
     ///
-    /// Where there is less room, nothing is reserved: the kernel would take all that there is before it says so.
+    /// Where there is less room, nothing is reserved: the kernel would take all that there is before it says so. For the same
+    /// reason nobody else should reserve in that moment.
     ///
     /// # Errors
-    /// The room has just gone, or a limit on file sizes was met.
+    /// A limit on file sizes was met, or the filesystem does not tell.
     pub fn reserve(&self, size: u64) -> io::Result<Room> {
-        let filesystem = fstatvfs(&self.file)?;
-        let free = filesystem.f_bavail.saturating_mul(filesystem.f_frsize);
+        let free = self.free()?;
         if size > free {
-            let short = fstatfs(&self.file).is_ok_and(|found| stores_as_it_is(&found));
-            return Ok(if short {
-                Room::Short { free }
-            } else {
-                Room::NotReserved
-            });
+            return Ok(self.without(free));
         }
         reach("reserve.before");
         let reserved = match self.file.allocate(FallocateFlags::empty(), 0, size) {
@@ -168,10 +163,28 @@ impl Temporary {
             Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::PERM) => {
                 Ok(Room::NotReserved)
             }
+            // Somebody else has just taken it.
+            Err(Errno::NOSPC) => Ok(self.without(self.free()?)),
             Err(error) => Err(error.into()),
         };
         reach("reserve.after");
         reserved
+    }
+
+    /// Bytes that the filesystem has room for.
+    fn free(&self) -> io::Result<u64> {
+        let filesystem = fstatvfs(&self.file)?;
+        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
+    }
+
+    /// What it means that there is only so much room.
+    fn without(&self, free: u64) -> Room {
+        let short = fstatfs(&self.file).is_ok_and(|found| stores_as_it_is(&found));
+        if short {
+            Room::Short { free }
+        } else {
+            Room::NotReserved
+        }
     }
 
     /// Waits until no other thread writes.

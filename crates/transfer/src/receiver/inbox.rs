@@ -31,6 +31,8 @@ pub(crate) struct Inbox {
     pub(crate) reports: Arc<Reports>,
     pub(crate) existing: Existing,
     pub(crate) stages: Stages,
+    /// Held by who reserves room: two files that each fit would else take it from each other.
+    reserving: Mutex<()>,
     /// Bytes of content that are written: what does not stay is taken off again.
     pub(crate) bytes: AtomicU64,
     pub(crate) keeper: Keeper,
@@ -71,6 +73,7 @@ impl Inbox {
             reports: Arc::default(),
             existing,
             stages: Stages::new(observer),
+            reserving: Mutex::new(()),
             bytes: AtomicU64::new(0),
             keeper,
             syncer: Syncer::default(),
@@ -343,7 +346,10 @@ impl IncomingFile {
                 let version = self.version(size);
                 let begun = inbox.keeper.begin_file(parent, self.path.name(), version);
                 let temporary = begun.map_err(of_io)?;
-                let trouble = match temporary.reserve(size) {
+                let reserving = inbox.reserving.lock();
+                let reserved = temporary.reserve(size);
+                drop(reserving);
+                let trouble = match reserved {
                     Ok(Room::Reserved | Room::NotReserved) => None,
                     Ok(Room::Short { free }) => Some(trouble::no_room(size, free)),
                     Err(error) => Some(of_io(error)),

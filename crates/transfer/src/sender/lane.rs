@@ -19,7 +19,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::file::Sent;
 use super::outbox::{LaneReport, Outbox, Task};
 use super::sent::{SentList, What};
-use crate::faults::reach;
+use crate::faults::{alter, reach};
 use crate::stages::{Meter, Stage};
 
 /// What the control task tells a lane that has a thread of its own, and sees of it.
@@ -196,11 +196,14 @@ impl LaneOut {
             return Ok(());
         }
         let (stages, sealer) = (&self.outbox.stages, &mut self.sealer);
-        let record = self.record.seal(kind, |header, body| match sealer {
-            None => Ok(SealTag::None),
-            Some(sealer) => stages
-                .time(Stage::Encrypt, || sealer.seal_in_place(header, body))
-                .map(SealTag::Tag),
+        let record = self.record.seal(kind, |header, body| {
+            alter("record.sealing", body);
+            match sealer {
+                None => Ok(SealTag::None),
+                Some(sealer) => stages
+                    .time(Stage::Encrypt, || sealer.seal_in_place(header, body))
+                    .map(SealTag::Tag),
+            }
         });
         let record = record.map_err(io::Error::other)?;
         if let Some(meter) = &mut self.meter {

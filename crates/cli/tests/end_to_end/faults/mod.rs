@@ -2,6 +2,8 @@
 //!
 //! docs/faults.md lists the cases. They run short here, and at full length by `cargo xtask faults`.
 
+#[cfg(feature = "faults")]
+mod buffers;
 mod clocks;
 mod crossing;
 mod kills;
