@@ -68,9 +68,9 @@ impl File {
         Ok(Self::new(descriptor, &self.storage))
     }
 
-    /// Cuts it to nothing.
-    pub(crate) fn cut(&self) -> io::Result<()> {
-        Ok(self.storage.truncate(self.as_fd(), 0)?)
+    /// Cuts it to this length.
+    pub(crate) fn cut(&self, length: u64) -> io::Result<()> {
+        Ok(self.storage.truncate(self.as_fd(), length)?)
     }
 
     /// Makes what was written durable.

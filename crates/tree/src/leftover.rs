@@ -1,6 +1,7 @@
 //! What sessions that were ended left in a directory: looked at, and removed where nobody writes it.
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use packhorse_proto::entry::Timestamp;
@@ -11,6 +12,7 @@ use rustix::fs::{AtFlags, Stat, fstat, statat};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
+use crate::faults::reach;
 use crate::file::File;
 use crate::lock::{self, Access, Opened};
 use crate::node;
@@ -98,6 +100,23 @@ pub struct Leftover {
 
 /// Younger links count as somebody's who is alive: nobody can hold a lock on one. A session has it for a few microseconds.
 const LINK_IN_USE: Duration = Duration::from_secs(60);
+
+/// The journal of a file that has its name, which nobody else takes as long as this is held. Dropped, it stays.
+#[derive(Debug)]
+pub struct LeftJournal {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) name: Vec<u8>,
+    /// Locked as long as it is open.
+    pub(crate) _file: File,
+}
+
+impl LeftJournal {
+    /// Removes it: to be called when it is noted elsewhere that the file is complete.
+    pub fn remove(self) {
+        place::discard(&self.directory, &self.name);
+        reach("journal.removed");
+    }
+}
 
 /// What a session left.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,9 +33,9 @@ mod temporary;
 mod walk;
 
 pub use directory::Directory;
-pub use leftover::{Left, Leftover, OwnFile, Removal, Sighting, Unfinished};
+pub use leftover::{Left, LeftJournal, Leftover, OwnFile, Removal, Sighting, Unfinished};
 pub use node::NodeKind;
-pub use partial::{Checkpointer, LeftJournal, Remains};
+pub use partial::{Checkpointer, Remains};
 pub use place::{Existing, Made, PlaceError, Placed};
 pub use roll::{Known, Roll, Rolls, is_own};
 pub use source::{Identity, SourceFile};

@@ -17,6 +17,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use crate::directory::Directory;
 use crate::faults::reach;
 use crate::file::File;
+use crate::leftover::LeftJournal;
 use crate::lock::{self, is_ours, open_locked};
 use crate::node::{self, NodeKind, changed_at};
 use crate::place;
@@ -45,6 +46,8 @@ pub(crate) struct Journal {
     file: File,
     /// The partial file.
     content: File,
+    /// Bytes that it is to have.
+    size: u64,
     state: Mutex<State>,
 }
 
@@ -64,6 +67,15 @@ impl Journal {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics while it holds the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cuts off what somebody else has written behind the end of the file.
+    pub(crate) fn cut_to_size(&self) -> io::Result<()> {
+        let length = fstat(&self.content)?.st_size;
+        match u64::try_from(length).is_ok_and(|length| length > self.size) {
+            true => self.content.cut(self.size),
+            false => Ok(()),
+        }
     }
 
     /// Notes an extent that was written and verified. Where that cannot be done, less is found again.
@@ -190,23 +202,6 @@ pub enum Remains {
     Whole(ContentTree, LeftJournal),
 }
 
-/// The journal of a file that has its name, which nobody else takes as long as this is held. Dropped, it stays.
-#[derive(Debug)]
-pub struct LeftJournal {
-    directory: Arc<Directory>,
-    name: Vec<u8>,
-    /// Locked as long as it is open.
-    _file: File,
-}
-
-impl LeftJournal {
-    /// Removes it: to be called when it is noted elsewhere that the file is complete.
-    pub fn remove(self) {
-        place::discard(&self.directory, &self.name);
-        reach("journal.removed");
-    }
-}
-
 /// Whether a file is one of this size, with this metadata.
 fn is_version(stat: &Stat, version: Version) -> bool {
     let found = node::metadata_of(stat);
@@ -278,7 +273,7 @@ impl Directory {
                 inode: fstat(&file)?.st_ino,
                 name: name.as_bytes().to_vec(),
             };
-            journal.cut()?;
+            journal.cut(0)?;
             journal.write_at(&header.encode(), 0)?;
             Ok(nonce)
         })();
@@ -287,15 +282,16 @@ impl Directory {
             place::discard(self, &journal_name);
         })?;
         reach("partial.begun");
-        self.journaled(file, (part, journal_name, journal), nonce, 0)
+        let names = (part, journal_name, journal);
+        self.journaled(file, names, version.size, (nonce, 0))
     }
 
     fn journaled(
         self: &Arc<Self>,
         file: File,
         (part, name, journal): (Vec<u8>, Vec<u8>, File),
-        nonce: Nonce,
-        place: u64,
+        size: u64,
+        (nonce, place): (Nonce, u64),
     ) -> io::Result<Temporary> {
         let state = Mutex::new(State {
             nonce,
@@ -311,6 +307,7 @@ impl Directory {
             name,
             file: journal,
             content: file.duplicate()?,
+            size,
             state,
         };
         Ok(Temporary::journaled(Arc::clone(self), file, journal))
@@ -406,7 +403,7 @@ impl Directory {
         if header.boot == boot && nobody_else && !scattered {
             let place = records.place();
             let journal = (names.0, names.1, journal);
-            let found = self.journaled(file, journal, header.nonce, place)?;
+            let found = self.journaled(file, journal, version.size, (header.nonce, place))?;
             return Ok(Some(Remains::Part(found, tree)));
         }
         let believed = match nobody_else {
@@ -509,7 +506,12 @@ impl Directory {
         })();
         let (tree, place) =
             rewritten.inspect_err(|_: &io::Error| place::discard(self, &temporary))?;
-        let found = self.journaled(file, (part, name, written), nonce, place)?;
+        let found = self.journaled(
+            file,
+            (part, name, written),
+            header.version.size,
+            (nonce, place),
+        )?;
         Ok((found, tree))
     }
 }

@@ -259,6 +259,8 @@ struct OldRoll {
     /// Locked as long as it is open.
     records: Records<File>,
     ended: bool,
+    /// When it was written to last.
+    noted: Duration,
     /// The last mark, where it was looked for.
     mark: Option<Mark>,
     /// What was taken apart and not asked for.
@@ -273,6 +275,9 @@ pub struct Known {
     pub hash: Hash,
     /// When that was noted; after the machine was started anew, the file may hold something else.
     pub boot: BootId,
+    /// When it was noted, or later, by the filesystem's clock since 1970. What was done to the file after that, somebody else
+    /// did.
+    pub noted: Duration,
     /// Where it was made durable: as it was at this time, by the filesystem's clock since 1970.
     pub durable: Option<Duration>,
 }
@@ -364,6 +369,7 @@ impl OldRoll {
         let Some(file) = open_locked(place, name, false)? else {
             return Ok(None);
         };
+        let noted = changed_at(&fstat(&file)?);
         let Some(records) = Records::open(file)? else {
             // Nobody can make anything of it, and nobody writes it.
             place::discard(place, name);
@@ -374,6 +380,7 @@ impl OldRoll {
             name: name.to_vec(),
             records,
             ended: false,
+            noted,
             mark: None,
             ahead: BTreeMap::new(),
             ahead_bytes: 0,
@@ -396,6 +403,7 @@ impl OldRoll {
         Known {
             hash,
             boot: self.records.header.boot,
+            noted: self.noted,
             durable: mark.map(|mark| mark.at),
         }
     }

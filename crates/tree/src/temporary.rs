@@ -223,6 +223,13 @@ impl Temporary {
         existing: Existing,
         note: impl FnOnce(),
     ) -> Result<Placed, PlaceError> {
+        let of_io = |error: io::Error| PlaceError::Io {
+            name: name.to_string(),
+            error,
+        };
+        if let Some(journal) = &self.journal {
+            journal.cut_to_size().map_err(of_io)?;
+        }
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
         if let Some(journal) = self.journal.take() {

@@ -346,14 +346,18 @@ impl Keeper {
         };
         // What was written before the machine went down, or the disk was pulled out, may not be there, but for what was made
         // durable and is what it was then.
-        let durable = |at| parent.is_unchanged_since(name, at);
-        let believed = known.boot == self.boot || known.durable.is_some_and(durable);
+        let unchanged = |at| parent.is_unchanged_since(name, at);
+        let this_boot = known.boot == self.boot;
+        let untouched = unchanged(known.noted);
+        let believed = untouched && this_boot || known.durable.is_some_and(unchanged);
         let certain = believed && parent.shares_mount_with(&self.destination);
         if certain && !reread {
             return Found::Whole(known.hash);
         }
         match hash_of(parent, name, reread) {
             Some(hash) if hash == known.hash => Found::Whole(hash),
+            // Somebody has put another one there, or written to it.
+            _ if this_boot && !untouched => Found::Nothing,
             _ => Found::Damaged,
         }
     }

@@ -39,12 +39,13 @@ fn leave(root: &Path, numbers: impl IntoIterator<Item = u32>) {
 fn find(rolls: &mut Rolls, number: u32) -> bool {
     let record = record(number);
     let found = rolls.find(&record.path, record.version).unwrap();
-    let known = Known {
-        hash: record.hash,
-        boot: THIS_BOOT,
-        durable: None,
-    };
     if let Some(found) = found {
+        let known = Known {
+            hash: record.hash,
+            boot: THIS_BOOT,
+            durable: None,
+            ..found
+        };
         assert_eq!(found, known);
     }
     found.is_some()

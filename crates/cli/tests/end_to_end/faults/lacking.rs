@@ -1,10 +1,14 @@
 //! Some entries of a tree do not arrive. Once what hindered them has gone, the same command brings them, and only them.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::process::Command;
 
 use super::crossing::{Crossing, MEBIBYTE};
 use super::report::Case;
+use crate::resume::wait_until_it_stands;
 
 const LARGE: u64 = 5 * MEBIBYTE;
 
@@ -92,4 +96,71 @@ fn the_receiver_may_not_write_into_a_directory() {
     fails(&mut crossing, "tree/z/d0/f0");
     std::os::unix::fs::chown(&closed, Some(0), None).expect("its owner");
     brings_the_rest(crossing);
+}
+
+/// Another tree with the same names, sizes and times.
+fn another_tree(crossing: &Crossing) -> PathBuf {
+    let other = crossing.ground.beside().join("tree");
+    let copied = Command::new("cp")
+        .arg("-a")
+        .args([&crossing.source, &other])
+        .status();
+    assert!(copied.expect("cp").success());
+    let found = Command::new("find")
+        .arg(&other)
+        .args(["-type", "f", "-size", "+0"])
+        .output();
+    let found = String::from_utf8(found.expect("find").stdout).expect("plain names");
+    for path in found.lines() {
+        let mut file = File::options().read(true).write(true).open(path);
+        let file = file.as_mut().expect("it is there");
+        let modified = file.metadata().and_then(|metadata| metadata.modified());
+        let mut first = [0];
+        file.read_exact_at(&mut first, 0).expect("a byte");
+        file.write_all_at(&[!first[0]], 0).expect("another byte");
+        file.set_modified(modified.expect("a time"))
+            .expect("the same time");
+    }
+    other
+}
+
+#[test]
+fn another_session_has_replaced_what_had_arrived() {
+    let mut crossing = crossing("another tree of the same sizes and times comes in between");
+    let in_the_way = crossing.destination.join("tree/z/d0/f0");
+    fs::create_dir_all(&in_the_way).expect("a directory");
+    fails(&mut crossing, "tree/z/d0/f0");
+    fs::remove_dir(in_the_way).expect("it is empty");
+    let other = another_tree(&crossing);
+    let first = std::mem::replace(&mut crossing.source, other);
+    let pair = crossing.start([None, None]);
+    let (sender, receiver) = crossing.end(pair);
+    sender.expect_code(0);
+    receiver.expect_code(0);
+    crossing.source = first;
+    crossing.complete();
+    crossing.report(3);
+}
+
+#[test]
+fn somebody_has_written_behind_the_end_of_a_partial_file() {
+    let mut crossing = crossing("a partial file has become longer than its file");
+    let mut pair = crossing.start([None, None]);
+    pair.proxy.stop_after(3 * MEBIBYTE);
+    wait_until_it_stands(&mut pair.receiver, &pair.proxy);
+    pair.sender.kill();
+    pair.receiver.kill();
+    crossing.end(pair);
+    let found = fs::read_dir(crossing.destination.join("tree")).expect("a directory");
+    let paths = found.map(|entry| entry.expect("an entry").path());
+    let parts: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "part"))
+        .collect();
+    assert_eq!(parts.len(), 1);
+    let part = File::options().append(true).open(&parts[0]);
+    part.expect("it is there")
+        .write_all(b"more")
+        .expect("there is room");
+    crossing.complete();
+    crossing.report(1);
 }
