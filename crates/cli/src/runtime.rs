@@ -59,8 +59,23 @@ pub(crate) fn until_interrupted<F: Future>(future: F) -> Result<F::Output, Failu
     .ok_or_else(Failure::interrupted)
 }
 
+/// What a runtime opens for itself: it panics where it cannot.
+const DESCRIPTORS: usize = 8;
+
+/// Whether there are as many descriptors as a runtime needs.
+fn see_to_descriptors() -> Result<(), Failure> {
+    let pairs = (0..DESCRIPTORS / 2).map(|_| rustix::pipe::pipe());
+    let held: Result<Vec<_>, _> = pairs.collect();
+    held.map(drop).map_err(|error| {
+        Failure::local("cannot start", &io::Error::from(error))
+            .means("nothing was done")
+            .hint("let it open more files, for example with 'ulimit -n 1024'")
+    })
+}
+
 /// Runs a server, on as many threads as the machine has processors.
 pub(crate) fn serving<F: Future>(work: F) -> Result<F::Output, Failure> {
+    see_to_descriptors()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -125,6 +140,7 @@ pub(crate) fn end_at_the_latest(patience: Duration) {
 }
 
 fn on_runtime<F: Future>(future: F) -> Result<F::Output, Failure> {
+    see_to_descriptors()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -121,6 +121,9 @@ pub enum Error {
     /// Whatever it was, it came before the first entry.
     #[error(transparent)]
     Early(Box<Error>),
+    /// Whatever it was, what was read from standard input cannot be read again.
+    #[error(transparent)]
+    Stream(Box<Error>),
     /// This side was interrupted.
     #[error("interrupted")]
     Interrupted,
@@ -157,7 +160,7 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Early(error) => error.class(),
+            Self::Early(error) | Self::Stream(error) => error.class(),
             Self::NotAgain { last, .. } => last.class(),
             Self::Classic(error) => error.class(),
             Self::Name { .. }
@@ -189,6 +192,10 @@ impl Error {
     pub fn consequence(&self) -> &'static str {
         match self {
             Self::Early(_) => "nothing was transferred",
+            Self::Stream(_) => {
+                "what came from standard input did not arrive, and nothing of it is kept at the destination; files that \
+                 were verified before it are complete there"
+            }
             Self::Classic(error) => error.consequence(),
             Self::Source(_)
             | Self::Name { .. }
@@ -212,6 +219,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Early(error) => return error.hint(),
+            Self::Stream(_) => {
+                "run the same command again, with what writes into it: a pipe cannot be sent from where it broke"
+            }
             Self::NotAgain { last, .. } => return last.hint(),
             Self::Classic(error) => return error.hint().map(str::to_owned),
             Self::Resolve(error) => return Some(error.advice()),
@@ -255,7 +265,8 @@ impl Error {
             Self::Connect { .. } | Self::Resolve(_) | Self::Refused(Refusal::Busy) => true,
             Self::Silent(_) | Self::NotReading | Self::Lost(_) => true,
             Self::PeerAborted { code, .. } => {
-                matches!(code, AbortCode::Deadline | AbortCode::LaneLost)
+                use AbortCode::{Deadline, LaneLost, Refused};
+                matches!(code, Deadline | LaneLost | Refused)
             }
             _ => false,
         }
@@ -269,7 +280,7 @@ impl Error {
     /// How the peer is told, where it has to be.
     pub(crate) fn abort_code(&self) -> AbortCode {
         match self {
-            Self::Early(error) => error.abort_code(),
+            Self::Early(error) | Self::Stream(error) => error.abort_code(),
             Self::NotAgain { last, .. } => last.abort_code(),
             Self::Interrupted => AbortCode::Interrupted,
             Self::Full(_) => AbortCode::StorageFull,
@@ -277,6 +288,7 @@ impl Error {
             Self::Lost(_) => AbortCode::LaneLost,
             Self::Pairing(_) | Self::WrongCode => AbortCode::WrongCode,
             Self::CodeBurnt(_) => AbortCode::CodeBurnt,
+            Self::Refused(_) => AbortCode::Refused,
             _ => AbortCode::Storage,
         }
     }
@@ -317,6 +329,7 @@ fn abort_hint(code: AbortCode) -> Option<&'static str> {
             Some("run the same command again when the network is back")
         }
         AbortCode::CodeBurnt => Some("ask for the receiver's new code"),
+        AbortCode::Refused => Some("try again when it is done"),
         _ => None,
     }
 }

@@ -311,8 +311,8 @@ impl<'a> Pairing<'a> {
             .iter()
             .find_map(|id| Suite::from_id(*id))
             .ok_or_else(no_suite)?;
-        let burnt = Error::CodeBurnt(self.greeting.reception.limits.wrong_guesses);
-        let (code, generation) = self.greeting.reception.code().ok_or(burnt)?;
+        let reception = &self.greeting.reception;
+        let (code, generation) = reception.code().ok_or_else(|| reception.no_code())?;
         let Some(channel) = self.wire.channel() else {
             return Ok(());
         };
@@ -349,7 +349,7 @@ impl<'a> Pairing<'a> {
                 let _ = reception.news.send(News::WrongCode { peer, left });
                 Err(Error::Pairing(PairingError::WrongCode))
             }
-            _ => Err(Error::CodeBurnt(reception.limits.wrong_guesses)),
+            _ => Err(reception.no_code()),
         }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use packhorse_endpoint::{CallObserver, Observed};
 use packhorse_proto::limits::Limits;
 use packhorse_proto::message::AbortCode;
-use packhorse_proto::preface::Security;
+use packhorse_proto::preface::{Refusal, Security};
 use packhorse_proto::receiver::Receiver;
 use packhorse_trust::{Code, Opener, SessionKeys, Suite};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::classic::Hall;
+use crate::error::Error;
 use crate::stages::StageObserver;
 use crate::wire::Wire;
 
@@ -160,6 +161,14 @@ impl Reception {
             .as_ref()
             .filter(|current| current.wrong < self.limits.wrong_guesses)?;
         Some((Arc::clone(&current.code), current.generation))
+    }
+
+    /// Why none can be proved: somebody has, and is served, or there were too many wrong guesses.
+    pub(crate) fn no_code(&self) -> Error {
+        match self.lock().used {
+            Some(_) => Error::Refused(Refusal::Busy),
+            None => Error::CodeBurnt(self.limits.wrong_guesses),
+        }
     }
 
     pub(crate) fn is_busy(&self) -> bool {

@@ -77,6 +77,9 @@ pub async fn send(
                     broke: Box::new(broke),
                     last: Box::new(last),
                 },
+                None if had_session && !can_be_sent_again(&options.sources) => {
+                    Error::Stream(Box::new(broke))
+                }
                 None => broke,
             });
         };
