@@ -1,7 +1,8 @@
 //! A tree that crosses, however often somebody dies on the way.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -202,47 +203,62 @@ impl Crossing {
         assert_nothing_left_over(&self.destination);
     }
 
-    /// Looks that there are as many as there may be, and removes them: `packhorse partials clean` does it for files.
+    /// Looks that there are as many as there may be, and removes them.
     #[track_caller]
     fn remove_orphans(&self) {
-        let found = Command::new("find")
-            .arg(&self.destination)
-            .args(["-name", ".packhorse-*.part"])
-            .output();
-        let paths = String::from_utf8(found.expect("find").stdout).expect("plain names");
-        let found = paths.lines().count();
-        let links = paths.lines().filter(|path| Path::new(path).is_symlink());
+        let found = orphans(&self.destination);
+        let links = found.iter().filter(|path| path.is_symlink());
         let stray = links.count().min(self.stray_links);
         let as_many = self.orphans..=self.orphans + stray;
-        assert!(as_many.contains(&found), "{paths}");
-        if found == 0 {
-            return;
-        }
-        // What is removed gives its directory another time.
-        let parents = paths.lines().filter_map(|path| Path::new(path).parent());
-        let opened = parents.map(|parent| File::open(parent).expect("a directory"));
-        let times = opened.map(|parent| {
-            let modified = parent.metadata().and_then(|metadata| metadata.modified());
-            (parent, modified.expect("a time"))
-        });
-        let times: Vec<_> = times.collect();
-        let clean = Packhorse::verb("partials").arg("clean");
-        clean.arg(&self.destination).run().expect_code(0);
-        for left in paths.lines().map(Path::new) {
-            if left.is_symlink() {
-                fs::remove_file(left).expect("it is there");
-            }
-            assert!(!left.exists(), "{}", left.display());
-        }
-        for (parent, modified) in times {
-            parent.set_modified(modified).expect("a time");
-        }
+        assert!(as_many.contains(&found.len()), "{found:?}");
+        remove(&found, &self.destination);
     }
 
     /// Ends the case: the tree is there, and this is what it cost. The tree crossed so many times.
     pub(super) fn report(mut self, times: u64) {
         self.case.beyond = self.carried.saturating_sub(times * self.size);
         self.case.whole();
+    }
+}
+
+/// Things under names of the program's own, but for journals.
+pub(crate) fn orphans(destination: &Path) -> Vec<PathBuf> {
+    let found = Command::new("find")
+        .arg(destination)
+        .args(["-name", ".packhorse-*.part", "-print0"])
+        .output();
+    let found = found.expect("find").stdout;
+    let paths = found.split(|&byte| byte == 0);
+    let paths = paths.filter(|path| !path.is_empty());
+    paths
+        .map(|path| PathBuf::from(OsStr::from_bytes(path)))
+        .collect()
+}
+
+/// Removes them: `packhorse partials clean` does it for files.
+#[track_caller]
+pub(crate) fn remove(orphans: &[PathBuf], destination: &Path) {
+    if orphans.is_empty() {
+        return;
+    }
+    // What is removed gives its directory another time.
+    let parents = orphans.iter().filter_map(|path| path.parent());
+    let opened = parents.map(|parent| File::open(parent).expect("a directory"));
+    let times = opened.map(|parent| {
+        let modified = parent.metadata().and_then(|metadata| metadata.modified());
+        (parent, modified.expect("a time"))
+    });
+    let times: Vec<_> = times.collect();
+    let clean = Packhorse::verb("partials").arg("clean");
+    clean.arg(destination).run().expect_code(0);
+    for left in orphans {
+        if left.is_symlink() {
+            fs::remove_file(left).expect("it is there");
+        }
+        assert!(!left.exists(), "{}", left.display());
+    }
+    for (parent, modified) in times {
+        parent.set_modified(modified).expect("a time");
     }
 }
 

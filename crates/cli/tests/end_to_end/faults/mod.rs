@@ -12,4 +12,4 @@ mod report;
 mod sources;
 mod storage;
 
-pub(crate) use crossing::{asked, bytes_of};
+pub(crate) use crossing::{asked, bytes_of, orphans, remove};
