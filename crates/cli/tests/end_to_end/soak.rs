@@ -67,8 +67,7 @@ impl Soak {
     fn session(&mut self, household: &mut Household) {
         let source = self.make_tree();
         let size = size_of(&source);
-        let which = self.random.below(household.receivers.len());
-        let fault = self.random.pick(Fault::ALL);
+        let (fault, which) = household.choose(&mut self.random);
         let receiver = &mut household.receivers[which];
         let proxy = Proxy::to(&receiver.address);
         let beneath = (self.random.below(3) == 0).then(|| format!("sub-{}", self.sessions));
@@ -76,22 +75,28 @@ impl Soak {
             None => proxy.address(),
             Some(beneath) => format!("ph://{}/{beneath}", proxy.address()),
         };
+        let options = receiver.options;
         let start = || {
             let sender = Packhorse::patient_send(&[&source], &to);
-            sender.args(receiver.options).start()
+            sender.args(options).start()
         };
+        if fault == Fault::DiskFull {
+            // Large files take their room when they begin: there is too little before that.
+            receiver.fill_disk(self.random.next() % (size + 1));
+        }
         let mut rounds = 1;
-        let sender = start();
+        let mut sender = start();
+        sender.wait_for_or_end("connected");
         for _ in 0..1 + self.random.below(3) {
             let bytes = proxy.carried() + self.random.next() % (size + 1);
             proxy.wait_until_carried(bytes, || sender.has_ended());
             if sender.has_ended() {
                 break;
             }
-            fault.strike(&proxy, [&sender, &receiver.running]);
+            fault.strike(&proxy, &mut sender, receiver);
         }
         let mut ended = sender.wait();
-        while ended.signal().is_some() {
+        while receiver.wants_again(&ended) {
             assert!(rounds < MOST_SENDERS, "{}", ended.told());
             rounds += 1;
             ended = start().wait();
@@ -102,6 +107,7 @@ impl Soak {
         let destination = receiver.destination.clone();
         let top = beneath.map_or(destination.clone(), |beneath| destination.join(beneath));
         let name = source.file_name().expect("a name");
+        receiver.remove_orphans();
         assert_same_tree(&source, &top.join(name));
         assert_nothing_left_over(&destination);
         household.assert_nothing_grows();

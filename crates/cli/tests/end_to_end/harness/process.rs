@@ -233,13 +233,9 @@ impl Running {
         event.unwrap_or_else(|| panic!("none of {names:?} from {}: {}", self.what, self.told()))
     }
 
-    /// Waits for the next event of this name, or for the end of it.
-    #[cfg_attr(
-        not(feature = "faults"),
-        expect(dead_code, reason = "faults/points.rs alone needs it")
-    )]
-    pub(crate) fn wait_for_or_end(&mut self, name: &str) {
-        self.next_of(&[name]);
+    /// Waits for the next event of this name; `None` where it ends before.
+    pub(crate) fn wait_for_or_end(&mut self, name: &str) -> Option<Value> {
+        self.next_of(&[name])
     }
 
     /// The next event of any of these names; `None` where it ends before.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
+use super::household::Lasting;
 use super::{Proxy, Running};
 
 /// One kind of it.
@@ -19,6 +20,8 @@ pub(super) enum Fault {
     SenderKilled,
     SenderStopped,
     ReceiverStopped,
+    ReceiverKilled,
+    DiskFull,
 }
 
 /// How long something hangs: far less than what either side takes for an end.
@@ -35,6 +38,8 @@ impl Fault {
         Self::SenderKilled,
         Self::SenderStopped,
         Self::ReceiverStopped,
+        Self::ReceiverKilled,
+        Self::DiskFull,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -48,11 +53,13 @@ impl Fault {
             Self::SenderKilled => "sender killed",
             Self::SenderStopped => "sender stopped",
             Self::ReceiverStopped => "receiver stopped",
+            Self::ReceiverKilled => "receiver killed",
+            Self::DiskFull => "disk full",
         }
     }
 
-    /// Happens, and is over.
-    pub(super) fn strike(self, proxy: &Proxy, [sender, receiver]: [&Running; 2]) {
+    /// Happens, and is over, but for a disk that is full.
+    pub(super) fn strike(self, proxy: &Proxy, sender: &mut Running, receiver: &mut Lasting) {
         match self {
             Self::Nothing => {}
             Self::Reset => proxy.reset(),
@@ -62,7 +69,9 @@ impl Fault {
             Self::HoldFrom => hold(proxy, [false, true]),
             Self::SenderKilled => sender.signal(Signal::KILL),
             Self::SenderStopped => stop(sender),
-            Self::ReceiverStopped => stop(receiver),
+            Self::ReceiverStopped => stop(&receiver.running),
+            Self::ReceiverKilled => receiver.die_and_return(sender),
+            Self::DiskFull => receiver.fill_disk(0),
         }
     }
 }
