@@ -43,7 +43,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("packhorse-netlab", &[]),
     (
         "packhorse-benches",
-        &["packhorse-frame", "packhorse-proto", "packhorse-trust"],
+        &[
+            "packhorse-frame",
+            "packhorse-proto",
+            "packhorse-tree",
+            "packhorse-trust",
+        ],
     ),
     ("xtask", &["packhorse-netlab"]),
 ];

@@ -26,7 +26,9 @@ fn receive_with_peer(ground: &Ground, test: &str, options: &[&str]) -> Option<(E
     let receiver = peer(test, "receiver.py")?.args(options);
     let mut receiver = receiver.arg(ground.destination()).start();
     let tree = ground.source().join("tree");
-    let sender = insecure_send(&[&tree], &receiver.address()).run();
+    // One that has no lane but the one that is lost has to try again.
+    let sender = Packhorse::patient_send(&[&tree], &receiver.address());
+    let sender = sender.without_code().arg("--insecure").run();
     Some((sender, receiver.wait()))
 }
 

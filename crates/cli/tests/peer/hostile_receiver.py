@@ -212,6 +212,8 @@ def closes_lanes(listener):
 def reset_lanes(listener):
     while True:
         stream, _ = listener.accept()
+        # It has introduced itself: else it would be a lane that never was.
+        stream.recv(1)
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         stream.close()
 
