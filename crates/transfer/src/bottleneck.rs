@@ -143,9 +143,9 @@ const QUEUED: f64 = 1.25;
 /// Each side's time is either work (read, hash, encrypt, write) or waiting (network, idle). The side that worked for
 /// longer held the other back, where that was more than half of the time that the longer side took in all. What lanes of a
 /// receiver wait for, idle, is its own work too: their turn at a file that another lane writes to, or a directory that is
-/// not made yet. If a side worked mostly off its processors, it waited for a disk. Where neither worked for that long, but one had its processors busy,
-/// that was it: the kernel's part of the network is computing as well. Otherwise both waited: for the network, or, where
-/// the sender sat idle for longer than it was blocked in sending, for its walk.
+/// not made yet. If a side worked mostly off its processors, it waited for a disk. Where neither worked for that long, but
+/// one had its processors busy, that was it: the kernel's part of the network is computing as well. Otherwise both waited:
+/// for the network, or, where the sender sat idle for longer than it was blocked in sending, for its walk.
 #[must_use]
 pub fn limited_by(receipt: &Receipt) -> Verdict {
     let Receipt {
