@@ -73,10 +73,10 @@ fn pass_on(stream: impl Read) -> Tally {
     total
 }
 
-/// Reads the closing line of cargo-nextest or of the standard test harness.
+/// Reads the closing line of cargo-nextest or of the standard test harness. Where the latter is indented, the former shows
+/// what a failed test printed, which it counts itself.
 fn parse(line: &str) -> Option<Tally> {
-    let line = line.trim_start();
-    let counts = if line.starts_with("Summary [") {
+    let counts = if line.trim_start().starts_with("Summary [") {
         line.split_once(" run: ")?.1
     } else {
         line.strip_prefix("test result: ")?.split_once(". ")?.1
@@ -146,5 +146,7 @@ mod tests {
             None
         );
         assert_eq!(parse("4 tests run: 4 passed"), None);
+        let shown = "    test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 473 filtered out; finished in 1.35s";
+        assert_eq!(parse(shown), None);
     }
 }
