@@ -9,12 +9,16 @@ use std::time::Duration;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args as ClapArgs, ColorChoice, Parser, Subcommand, ValueEnum};
 use packhorse_endpoint::Endpoint;
-use packhorse_transfer::{Assurance, DEFAULT_PORT, DEFAULT_RETRY_FOR, Destination, RelativePath};
+use packhorse_transfer::{Assurance, DEFAULT_PORT, DEFAULT_RETRY_FOR, RelativePath};
 
 use crate::load::args::Load;
 use crate::pack::args::{Calcsize, Pack, Unpack};
 use crate::talk::args::{Connect, Listen};
 use crate::watch::args::Watch;
+
+mod route;
+
+pub(crate) use route::Route;
 
 /// Options that every verb has, below its own.
 const OUTPUT: &str = "Output";
@@ -170,12 +174,8 @@ the environment variable PACKHORSE_CODE.
 A classic format carries one file without secrecy or authentication, and its receiver does not answer:
 that everything was handed over is all that the sender can know.")]
 pub(crate) struct Send {
-    /// Files, directories and links to send; '-' is standard input
-    #[arg(required = true, value_name = "PATH")]
-    pub(crate) paths: Vec<PathBuf>,
-    /// The receiver: HOST, HOST:PORT, ph://HOST/SUBDIR or ph://HOST:PORT/SUBDIR
-    #[arg(required = true, value_name = "TO")]
-    pub(crate) to: Destination,
+    #[command(flatten)]
+    pub(crate) route: Route,
     /// Take the code from this file
     #[arg(long, value_name = "FILE")]
     pub(crate) code_file: Option<PathBuf>,
@@ -526,27 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_several_is_the_receiver() {
-        let send = send("packhorse send a b/ - ph://nas:80/x%20y");
-        assert_eq!(send.paths, ["a", "b/", "-"].map(PathBuf::from));
-        assert_eq!(send.to.to_string(), "ph://nas:80/x%20y");
-    }
-
-    #[test]
-    fn refuses_half_a_send() {
-        assert_eq!(
-            refused("packhorse send"),
-            ErrorKind::MissingRequiredArgument
-        );
-        assert_eq!(
-            refused("packhorse send a"),
-            ErrorKind::MissingRequiredArgument
-        );
-        assert_eq!(refused("packhorse send a b/c"), ErrorKind::ValueValidation);
-        assert_eq!(
-            refused("packhorse send a b:99999"),
-            ErrorKind::ValueValidation
-        );
+    fn json_is_for_what_is_only_listed() {
         let json = refused("packhorse send a b --json");
         assert_eq!(json, ErrorKind::MissingRequiredArgument);
     }

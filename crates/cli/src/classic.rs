@@ -91,7 +91,7 @@ pub(crate) fn send(ui: &Ui, args: Send, format: ClassicFormat) -> Result<Exit, F
             ClassicFormat::Size => Format::Size,
             ClassicFormat::Md5 => Format::Md5,
         },
-        to: args.to,
+        to: args.route.to,
         limits: ClassicLimits::default(),
         calls: ledger::observer(ledger.as_ref()),
     };
@@ -102,7 +102,7 @@ pub(crate) fn send(ui: &Ui, args: Send, format: ClassicFormat) -> Result<Exit, F
 }
 
 fn single_file(args: &Send) -> Result<PathBuf, Failure> {
-    let [path] = &args.paths[..] else {
+    let [path] = &args.route.paths[..] else {
         return Err(Failure::usage(
             "a classic format carries one file",
             "send one after the other, or leave --classic out",
@@ -123,12 +123,12 @@ fn single_file(args: &Send) -> Result<PathBuf, Failure> {
             "send a file, an archive of it (tar), or leave --classic out",
         ));
     }
-    if args.to.subdirectory.is_some() {
+    if args.route.to.subdirectory.is_some() {
         return Err(Failure::usage(
             "a classic receiver has no subdirectories",
             format!(
                 "packhorse send --classic … {}:{}",
-                args.to.host, args.to.port
+                args.route.to.host, args.route.to.port
             ),
         ));
     }

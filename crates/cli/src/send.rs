@@ -25,14 +25,14 @@ pub(crate) fn run(ui: &Ui, args: Send) -> Result<Exit, Failure> {
         return dry_run(ui, &sources, args.json);
     }
     // Nobody should be asked for a code that cannot help.
-    check(&sources, &args.to)?;
+    check(&sources, &args.route.to)?;
     let watcher = Watcher::new(ui, &args.records)?;
     let ledger = Ledger::open(ui, args.records.ledger.as_deref())?;
     let trace = Trace::open(ui, args.records.trace.as_deref(), Side::Sender)?;
     let security = security(ui, &args).map_err(|failure| watcher.fail(failure))?;
     let options = SendOptions {
         sources,
-        to: args.to,
+        to: args.route.to,
         security,
         limits: Limits::default(),
         assurance: args.assurance.into(),
@@ -51,13 +51,13 @@ fn security(ui: &Ui, args: &Send) -> Result<SendSecurity, Failure> {
     }
     let code = match code::given(args.code_file.as_deref())? {
         Some(code) => code,
-        None => code::ask(ui, &args.to.host.to_string())?,
+        None => code::ask(ui, &args.route.to.host.to_string())?,
     };
     Ok(SendSecurity::Code(code))
 }
 
 fn sources(args: &Send) -> Result<Vec<Source>, Failure> {
-    match (&args.paths[..], &args.name) {
+    match (&args.route.paths[..], &args.name) {
         ([path], Some(name)) if is_stdin(path) => Ok(vec![Source::Stdin { name: name.clone() }]),
         ([path], Some(_)) if path.is_dir() && !path.is_symlink() => Err(Failure::usage(
             format!(

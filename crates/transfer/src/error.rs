@@ -193,8 +193,8 @@ impl Error {
         match self {
             Self::Early(_) => "nothing was transferred",
             Self::Stream(_) => {
-                "what came from standard input did not arrive, and nothing of it is kept at the destination; files that \
-                 were verified before it are complete there"
+                "nothing is kept at the destination of what came from standard input, unless all of it was verified; files \
+                 that were verified are complete there"
             }
             Self::Classic(error) => error.consequence(),
             Self::Source(_)

@@ -211,18 +211,12 @@ fn is_version(stat: &Stat, version: Version) -> bool {
 }
 
 impl Directory {
-    /// Whether the file of this name is what it was when it was stored: its size, permissions and time.
+    /// Where the file of this name is what it was when it was stored, its size, permissions and time: when anything was done
+    /// to it last, by the filesystem's clock since 1970.
     #[must_use]
-    pub fn still_has(&self, name: Name<'_>, version: Version) -> bool {
-        let stat = statat(self, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| is_version(&stat, version))
-    }
-
-    /// Whether nothing has been done to what has this name since a time, by the filesystem's clock since 1970.
-    #[must_use]
-    pub fn is_unchanged_since(&self, name: Name<'_>, time: Duration) -> bool {
-        let changed = self.storage().changed_at(self.as_fd(), name.as_bytes());
-        changed.is_ok_and(|changed| changed <= time)
+    pub fn still_has(&self, name: Name<'_>, version: Version) -> Option<Duration> {
+        let stat = statat(self, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        is_version(&stat, version).then(|| self.storage().changed_at(&stat))
     }
 
     /// Starts a large file in this directory, which is found again by [`resume_file`](Self::resume_file) where this
@@ -239,9 +233,11 @@ impl Directory {
         for variant in 0..VARIANTS {
             let (part, journal) = names(name, variant);
             if let Some(file) = open_locked(self, &journal, true)? {
-                return self
-                    .begin(name, version, boot, (part, journal, file))
-                    .map(Some);
+                match self.begin(name, version, boot, (part, journal, file)) {
+                    // What is there cannot be removed: a directory, say.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    begun => return begun.map(Some),
+                }
             }
         }
         Ok(None)

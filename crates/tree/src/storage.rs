@@ -8,9 +8,9 @@ use std::time::Duration;
 use packhorse_proto::remains::BootId;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::{
-    Advice, AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Timestamps, fadvise,
+    Advice, AtFlags, CWD, FallocateFlags, Mode, OFlags, RenameFlags, Stat, Timestamps, fadvise,
     fallocate, fchmod, fdatasync, fsync, ftruncate, futimens, linkat, mkdirat, openat,
-    renameat_with, statat, symlinkat, syncfs, unlinkat, utimensat,
+    renameat_with, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::{Errno, Result};
 
@@ -196,13 +196,9 @@ pub trait Storage: fmt::Debug + Send + Sync {
         syncfs(directory)
     }
 
-    /// When what has this name was last changed in whatever way, since 1970: its ctime (fstatat(2)). A link is not followed.
-    ///
-    /// # Errors
-    /// See [`open`](Self::open).
-    fn changed_at(&self, directory: BorrowedFd<'_>, name: &[u8]) -> Result<Duration> {
-        let stat = statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(node::changed_at(&stat))
+    /// When something of this state was last changed in whatever way, since 1970: its ctime.
+    fn changed_at(&self, stat: &Stat) -> Duration {
+        node::changed_at(stat)
     }
 
     /// Which start of the machine this is: what was written since it and not synced is there for every process until the

@@ -341,12 +341,12 @@ impl Keeper {
             path.and_then(|path| state.rolls.find(&path, version).ok()?)
         };
         let name = path.name();
-        let Some(known) = known.filter(|_| parent.still_has(name, version)) else {
+        let (Some(known), Some(changed)) = (known, parent.still_has(name, version)) else {
             return Found::Nothing;
         };
         // What was written before the machine went down, or the disk was pulled out, may not be there, but for what was made
         // durable and is what it was then.
-        let unchanged = |at| parent.is_unchanged_since(name, at);
+        let unchanged = |since| changed <= since;
         let this_boot = known.boot == self.boot;
         let untouched = unchanged(known.noted);
         let believed = untouched && this_boot || known.durable.is_some_and(unchanged);

@@ -263,8 +263,8 @@ impl Growth {
         self.next_look = now + self.step / 2;
     }
 
-    /// A lane takes no more: there is little left.
-    pub(super) fn one_retired(&mut self, now: Instant) {
+    /// Lanes take no more: there is little left.
+    pub(super) fn some_retired(&mut self, now: Instant) {
         self.rest(now);
     }
 

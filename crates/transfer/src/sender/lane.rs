@@ -175,6 +175,7 @@ impl LaneOut {
     /// What was begun is not sent after all, and does not count.
     pub(super) fn take_back(&mut self) {
         let bytes = self.sent.take_back();
+        self.control.in_hand.store(0, Ordering::Relaxed);
         self.outbox.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 

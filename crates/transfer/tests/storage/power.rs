@@ -14,6 +14,7 @@ use packhorse_proto::remains::{BootId, Version};
 use packhorse_transfer::{Assurance, PartialEvent, PartialKind, Storage, clean_partials};
 use packhorse_tree::{Directory, Roll, SourceFile, is_own};
 use rustix::fd::BorrowedFd;
+use rustix::fs::Stat;
 use tempfile::TempDir;
 
 use crate::record::{Change, Record, Recorder};
@@ -48,8 +49,8 @@ impl Storage for Rebooted {
 
     /// Files are made anew for each crash. Here it is to be found what a mark in a roll is wrong about, so it is believed
     /// whenever they were.
-    fn changed_at(&self, _directory: BorrowedFd<'_>, _name: &[u8]) -> rustix::io::Result<Duration> {
-        Ok(Duration::ZERO)
+    fn changed_at(&self, _stat: &Stat) -> Duration {
+        Duration::ZERO
     }
 
     fn boot_id(&self) -> BootId {

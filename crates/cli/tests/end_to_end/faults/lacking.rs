@@ -142,9 +142,8 @@ fn another_session_has_replaced_what_had_arrived() {
     crossing.report(3);
 }
 
-#[test]
-fn somebody_has_written_behind_the_end_of_a_partial_file() {
-    let mut crossing = crossing("a partial file has become longer than its file");
+/// Both sides are killed on their way; answers with the partial file.
+fn break_off(crossing: &mut Crossing) -> PathBuf {
     let mut pair = crossing.start([None, None]);
     pair.proxy.stop_after(3 * MEBIBYTE);
     wait_until_it_stands(&mut pair.receiver, &pair.proxy);
@@ -153,11 +152,35 @@ fn somebody_has_written_behind_the_end_of_a_partial_file() {
     crossing.end(pair);
     let found = fs::read_dir(crossing.destination.join("tree")).expect("a directory");
     let paths = found.map(|entry| entry.expect("an entry").path());
-    let parts: Vec<_> = paths
+    let parts: Vec<PathBuf> = paths
         .filter(|path| path.extension().is_some_and(|kind| kind == "part"))
         .collect();
     assert_eq!(parts.len(), 1);
-    let part = File::options().append(true).open(&parts[0]);
+    parts.into_iter().next().expect("one")
+}
+
+/// A directory that nobody may remove has the partial file's name: the file gets another one meanwhile.
+#[test]
+fn a_directory_has_the_name_of_a_partial_file() {
+    let mut crossing = crossing("a directory has the name of a partial file");
+    let part = break_off(&mut crossing);
+    fs::remove_file(&part).expect("it is there");
+    fs::create_dir_all(part.join("kept")).expect("a directory");
+    let pair = crossing.start([None, None]);
+    let (sender, receiver) = crossing.end(pair);
+    sender.expect_code(0);
+    receiver.expect_code(0);
+    fs::remove_dir_all(part).expect("it is left alone");
+    // Which has given the directory around it another time.
+    crossing.complete();
+    crossing.report(2);
+}
+
+#[test]
+fn somebody_has_written_behind_the_end_of_a_partial_file() {
+    let mut crossing = crossing("a partial file has become longer than its file");
+    let part = break_off(&mut crossing);
+    let part = File::options().append(true).open(part);
     part.expect("it is there")
         .write_all(b"more")
         .expect("there is room");

@@ -266,12 +266,10 @@ impl Session {
         };
         let now = Instant::now();
         let late = tail.look(now, &self.lanes.progress(), self.outbox.left());
-        for lane in late {
-            self.lanes.retire(lane);
-            if let Some(growth) = &mut self.growth {
-                growth.one_retired(now);
-            }
+        if let (Some(growth), false) = (&mut self.growth, late.is_empty()) {
+            growth.some_retired(now);
         }
+        late.into_iter().for_each(|lane| self.lanes.retire(lane));
     }
 
     /// What bounds the number of lanes, where the peer takes so many.
