@@ -204,7 +204,7 @@ fn play(crossing: &Crossing, pair: &mut Pair, scene: Scene) {
         Scene::LaneLost => {
             pair.sender.wait_until_stopped();
             pair.receiver.wait_until_stopped();
-            pair.proxy.reset_last();
+            pair.proxy.reset_lanes();
             pair.sender.signal(Signal::CONT);
             // Who dies on the way to it has noticed as well.
             pair.sender.wait_for_or_end("lane");

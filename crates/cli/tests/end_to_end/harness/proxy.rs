@@ -106,6 +106,13 @@ impl Proxy {
         }
     }
 
+    /// Resets every lane. The last one may be one that nobody misses yet.
+    pub(crate) fn reset_lanes(&self) {
+        while let Some(ends) = self.take_last() {
+            ends.iter().for_each(reset);
+        }
+    }
+
     /// Closes the lane that came last as a program that ends does.
     pub(crate) fn close_last(&self) {
         if let Some(ends) = self.take_last() {
