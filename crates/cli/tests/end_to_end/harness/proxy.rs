@@ -127,6 +127,15 @@ impl Proxy {
         self.shared.came.load(Ordering::SeqCst)
     }
 
+    /// Waits until so many connections have come.
+    pub(crate) fn wait_until_came(&self, connections: u64) {
+        let mut held = self.shared.held.lock().expect("no thread panics with it");
+        while (self.connections() as u64) < connections {
+            let waited = self.shared.released.wait_timeout(held, LOOK);
+            held = waited.expect("no thread panics with it").0;
+        }
+    }
+
     /// Bytes that went to the target so far, on all connections.
     pub(crate) fn carried(&self) -> u64 {
         self.shared.carried.load(Ordering::SeqCst)
@@ -217,8 +226,8 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
             let shared = Arc::clone(shared);
             thread::spawn(move || forward(from, to, direction, &shared));
         }
-        shared.came.fetch_add(1, Ordering::SeqCst);
         shared.open().push([client, server]);
+        shared.came.fetch_add(1, Ordering::SeqCst);
     }
 }
 
