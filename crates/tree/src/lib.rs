@@ -37,7 +37,7 @@ pub use leftover::{Left, LeftJournal, Leftover, OwnFile, Removal, Sighting, Unfi
 pub use node::NodeKind;
 pub use partial::{Checkpointer, Remains};
 pub use place::{Existing, Made, PlaceError, Placed};
-pub use roll::{Known, Roll, Rolls, is_own};
+pub use roll::{IS_OWN, Known, Roll, Rolls, is_own};
 pub use source::{Identity, SourceFile};
 pub use storage::{Disk, Storage};
 pub use temporary::{Room, Temporary, Turn};

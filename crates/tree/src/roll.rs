@@ -66,6 +66,9 @@ pub fn is_own(name: &[u8]) -> bool {
     })
 }
 
+/// Why an entry of [such a name](is_own) is not stored.
+pub const IS_OWN: &str = "packhorse keeps names like this one for what it has not finished";
+
 /// The roll that a session writes.
 #[derive(Debug)]
 pub struct Roll {

@@ -145,3 +145,20 @@ fn dry_run_lists_and_sends_nothing() {
     assert!(nobody.accept().is_err(), "nobody was to be called");
     assert_untouched(&ground.destination());
 }
+
+/// They are not stored: that is better known before.
+#[test]
+fn dry_run_names_what_packhorse_keeps_for_itself() {
+    let ground = Ground::new();
+    let own = ".packhorse-0011223344556677.part";
+    ground.source_file(&format!("tree/{own}"), "content");
+    ground.source_file("tree/.packhorse-notes", "content");
+    let sender = Packhorse::verb("send")
+        .arg(ground.source().join("tree"))
+        .args(["--dry-run", "nobody.invalid"])
+        .run();
+    let told = sender.expect_code(1).told();
+    let warned = format!("tree/{own}: packhorse keeps names like this one");
+    assert!(told.contains(&warned), "{told}");
+    assert!(!told.contains("notes: packhorse"), "{told}");
+}

@@ -12,7 +12,7 @@ use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::record::Attempt;
 use packhorse_proto::remains::Version;
 use packhorse_proto::window::Content;
-use packhorse_tree::{Directory, Existing, Made, Placed, is_own};
+use packhorse_tree::{Directory, Existing, IS_OWN, Made, Placed, is_own};
 
 use super::inbox::{Inbox, IncomingFile};
 use super::keeper::Found;
@@ -130,8 +130,7 @@ impl Placer {
             if matches!(entry.kind, Kind::Directory) {
                 self.levels.push(Level::Failed);
             }
-            let text = "packhorse keeps names like this one for what it has not finished";
-            let failure = Failure::new(FailureClass::Denied, text);
+            let failure = Failure::new(FailureClass::Denied, IS_OWN);
             self.inbox.report(Report::Failed(number, failure));
             return self.placed.push((number, None));
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use packhorse_proto::entry::{Entry, Kind, Metadata, Mode, Timestamp};
 use packhorse_proto::message::SourceId;
 use packhorse_proto::path::RelativePath;
-use packhorse_tree::{FileAt, Found, Walk, WalkError, WalkSource};
+use packhorse_tree::{FileAt, Found, IS_OWN, Walk, WalkError, WalkSource, is_own};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::error::Error;
@@ -176,14 +176,20 @@ pub(super) fn source_id(sources: &[Source]) -> SourceId {
 
 /// Lists what [`send`](crate::send) would send, in order, without connecting to anything.
 ///
-/// `found` is given each entry, or a line about something that could not be sent.
+/// `found` is given each entry, or a line about something that could not be sent, or that no receiver of this program stores.
 ///
 /// # Errors
 /// A source is missing, or two clash.
 pub fn list(sources: &[Source], found: &mut dyn FnMut(Result<&Entry, &str>)) -> Result<(), Error> {
     for item in open(sources)? {
         match item {
-            Ok(item) => found(Ok(&item.entry)),
+            Ok(item) => {
+                found(Ok(&item.entry));
+                let path = &item.entry.path;
+                if is_own(path.name().as_bytes()) {
+                    found(Err(&format!("{path}: {IS_OWN}")));
+                }
+            }
             Err(error) => found(Err(&error.to_string())),
         }
     }
