@@ -59,17 +59,17 @@ pub(crate) fn until_interrupted<F: Future>(future: F) -> Result<F::Output, Failu
     .ok_or_else(Failure::interrupted)
 }
 
-/// What a runtime opens for itself: it panics where it cannot.
-const DESCRIPTORS: usize = 8;
+/// What a runtime opens for itself, which panics where it cannot, and what the shortest session needs besides.
+const DESCRIPTORS: usize = 16;
 
-/// Whether there are as many descriptors as a runtime needs.
+/// Whether there are as many descriptors as that.
 fn see_to_descriptors() -> Result<(), Failure> {
     let pairs = (0..DESCRIPTORS / 2).map(|_| rustix::pipe::pipe());
     let held: Result<Vec<_>, _> = pairs.collect();
     held.map(drop).map_err(|error| {
         Failure::local("cannot start", &io::Error::from(error))
             .means("nothing was done")
-            .hint("let it open more files, for example with 'ulimit -n 1024'")
+            .hint(packhorse_transfer::MORE_DESCRIPTORS)
     })
 }
 

@@ -12,6 +12,7 @@ use packhorse_proto::path::PathError;
 use packhorse_proto::preface::{PrefaceError, Refusal};
 use packhorse_tree::SourceError;
 use packhorse_trust::{ChannelError, PairingError};
+use rustix::io::Errno;
 
 use crate::classic::ClassicError;
 
@@ -138,6 +139,17 @@ fn told(code: &AbortCode, text: &Text) -> String {
     }
 }
 
+/// What to do about too many open files.
+pub const MORE_DESCRIPTORS: &str = "let it open more files, for example with 'ulimit -n 1024'";
+
+/// Whether this process, or the machine, has no more of them.
+fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE)
+    )
+}
+
 /// The class of an error: what a caller, or a script that reads the exit code, can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
@@ -167,11 +179,11 @@ impl Error {
             | Self::InsecureAddress(_)
             | Self::Source(SourceError::SameName { .. }) => ErrorClass::Usage,
             Self::Source(SourceError::NameIsPath { .. }) => ErrorClass::Usage,
-            Self::Resolve(_)
-            | Self::Connect { .. }
-            | Self::Silent(_)
-            | Self::NotReading
-            | Self::Lost(_) => ErrorClass::Network,
+            Self::Resolve(_) | Self::Connect { .. } | Self::Silent(_) | Self::NotReading => {
+                ErrorClass::Network
+            }
+            Self::Lost(error) if lacks_descriptors(error) => ErrorClass::Storage,
+            Self::Lost(_) => ErrorClass::Network,
             Self::Refused(_) | Self::Pairing(_) | Self::WrongCode | Self::CodeBurnt(_) => {
                 ErrorClass::Refused
             }
@@ -234,6 +246,9 @@ impl Error {
             }
             Self::InsecureAddress(_) => {
                 "leave --insecure out, listen on 127.0.0.1, or say --insecure=anywhere"
+            }
+            Self::Lost(error) | Self::Destination { error, .. } if lacks_descriptors(error) => {
+                MORE_DESCRIPTORS
             }
             Self::Destination { .. } => "choose another directory, or change its permissions",
             Self::Preface(PrefaceError::Version(_)) | Self::Refused(Refusal::Version) => {

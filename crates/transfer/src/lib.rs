@@ -28,7 +28,7 @@ mod wire;
 
 pub use bottleneck::{Bottleneck, Processing, Verdict, limited_by, rate};
 pub use cancel::Cancel;
-pub use error::{Error, ErrorClass};
+pub use error::{Error, ErrorClass, MORE_DESCRIPTORS};
 pub use event::{CodeReason, Event, LaneChange, Observer, Progress};
 pub use options::{
     DEFAULT_RETRY_FOR, Disk, Existing, ReceiveOptions, ReceiveSecurity, SendOptions, SendSecurity,
