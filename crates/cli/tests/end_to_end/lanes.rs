@@ -1,6 +1,7 @@
 //! Lanes that break, or stand still, while the session goes on: others take their place.
 
 use std::cell::Cell;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -105,6 +106,27 @@ fn what_goes_twice_counts_once() {
     assert!(changes(&sender)[0] >= 4);
     assert_progress_goes_one_way(&receiver, size);
     assert_progress_goes_one_way(&sender, size);
+}
+
+/// What was sent of a large file before it changed does not count.
+#[test]
+fn what_is_sent_in_vain_does_not_count() {
+    let mut midway = Midway::new(64 * MEBIBYTE, &[], 24 * MEBIBYTE);
+    midway.stand();
+    let large = midway.source.join("large.bin");
+    let mut large = File::options()
+        .append(true)
+        .open(large)
+        .expect("it is there");
+    large.write_all(b"more").expect("there is room");
+    midway.proxy.go_on();
+    let size = bytes_of(&midway.source);
+    let (sender, receiver) = midway.complete();
+    assert_one_session(&sender, &receiver);
+    assert_progress_goes_one_way(&receiver, size);
+    assert_progress_goes_one_way(&sender, size);
+    let last = sender.events_named("progress").pop();
+    assert_eq!(last.expect("there is one")["bytes"].as_u64(), Some(size));
 }
 
 /// Watches a sender whose receiver stands still and whose last lane was reset, until all is sent but the rest of an extent or

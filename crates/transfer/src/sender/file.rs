@@ -2,9 +2,10 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use packhorse_proto::entry::EntryNumber;
-use packhorse_proto::extent::{EXTENT_SIZE, ExtentHasher, Whole, empty_hash};
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, Whole, empty_hash};
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
@@ -111,11 +112,17 @@ impl LaneOut {
                 self.outbox.one_file_done();
                 return Ok(None);
             };
+            if tries.attempt == 0 {
+                // What the receiver has of it is of no use.
+                let held = job.held.as_ref().map_or(0, ContentTree::covered);
+                self.outbox.bytes.fetch_sub(held, Ordering::Relaxed);
+            }
             (tries.attempt, tries.anew) = (attempt, false);
             self.report(LaneReport::Revised {
                 number: job.number,
                 attempt: tries.attempt,
                 size: file.size(),
+                before: tries.expected.size(),
                 metadata: file.metadata(),
             })?;
         }

@@ -54,6 +54,8 @@ pub(crate) enum LaneReport {
         number: EntryNumber,
         attempt: u8,
         size: u64,
+        /// Its size before.
+        before: u64,
         metadata: Metadata,
     },
     /// A file is not sent after all.

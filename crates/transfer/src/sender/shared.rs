@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use packhorse_proto::entry::EntryNumber;
@@ -39,6 +40,8 @@ struct State {
     lanes: usize,
     /// Values of extents that were read.
     tree: ContentTree,
+    /// Bytes of those that this try sent, and that were not lost.
+    sent_bytes: u64,
     /// How it went, once that is known; the last lane to leave sees to it.
     sent: Option<Sent>,
     stage: Stage,
@@ -77,6 +80,7 @@ impl SharedFile {
             values: BTreeMap::new(),
             lanes: 0,
             tree,
+            sent_bytes: 0,
             sent: None,
             stage: Stage::Open,
         };
@@ -123,6 +127,8 @@ impl SharedFile {
         state.again.push(start);
         if let Some(value) = value {
             state.values.insert(start, value);
+            let bytes = extent_end(start, Some(self.size())) - start;
+            state.sent_bytes = state.sent_bytes.saturating_sub(bytes);
         }
         match before {
             Stage::Sent => SendAgain::WantedOfWhole,
@@ -179,38 +185,38 @@ impl SharedFile {
             _ => {}
         }
         let size = self.size();
-        let Ok(Some(hash)) = state.tree.root(size) else {
-            return true;
-        };
-        if !state.values.is_empty() {
-            return true;
+        if let Ok(Some(hash)) = state.tree.root(size)
+            && state.values.is_empty()
+        {
+            if self.file.changed().unwrap_or(true) {
+                state.sent = Some(Sent::Changed);
+                return false;
+            }
+            state.sent = Some(Sent::Whole(Content { size, hash }));
         }
-        let changed = self.file.changed().unwrap_or(true);
-        state.sent = Some(if changed {
-            Sent::Changed
-        } else {
-            Sent::Whole(Content { size, hash })
-        });
-        !changed
+        state.sent_bytes += extent_end(value.offset(), Some(size)) - value.offset();
+        true
     }
 
     fn give_up(&self, sent: Sent) {
         self.lock().sent.get_or_insert(sent);
     }
 
-    /// A lane takes part no more. How it went, for the last one where that is known.
-    fn leave(&self) -> Option<Sent> {
+    /// A lane takes part no more. How it went, for the last one where that is known, and how many bytes were sent that do not
+    /// count any more.
+    fn leave(&self) -> Option<(Sent, u64)> {
         let state = &mut *self.lock();
         state.lanes = state.lanes.saturating_sub(1);
         if state.lanes > 0 || state.stage != Stage::Open {
             return None;
         }
         let sent = state.sent.take()?;
-        state.stage = match sent {
-            Sent::Whole(_) => Stage::Sent,
-            _ => Stage::Over,
-        };
-        Some(sent)
+        if let Sent::Whole(_) = sent {
+            state.stage = Stage::Sent;
+            return Some((sent, 0));
+        }
+        state.stage = Stage::Over;
+        Some((sent, std::mem::take(&mut state.sent_bytes)))
     }
 
     /// A lane takes part no more because it is lost: others see to what follows.
@@ -241,9 +247,10 @@ impl LaneOut {
             shared.desert();
             return Err(error);
         }
-        let Some(sent) = shared.leave() else {
+        let Some((sent, in_vain)) = shared.leave() else {
             return Ok(());
         };
+        self.outbox.bytes.fetch_sub(in_vain, Ordering::Relaxed);
         let job = Arc::clone(&shared.job);
         let Some(mut again) = self.conclude(job.number, sent, shared.tries)? else {
             return Ok(());

@@ -36,8 +36,11 @@ impl Session {
                 number,
                 attempt,
                 size,
+                before,
                 metadata,
             } => {
+                let known = &mut self.known.bytes_known;
+                *known = known.saturating_sub(before).saturating_add(size);
                 self.proto.revise(number, attempt, Some(size), metadata);
             }
             LaneReport::Withdrawn { number, failure } => self.proto.withdraw(number, failure),
@@ -152,7 +155,13 @@ impl Session {
                     complete
                 }
                 What::Extent { file, start, value } => match file.lose(start, value) {
-                    SendAgain::Unwanted => continue,
+                    SendAgain::Unwanted => {
+                        // Of extents that were complete, nothing counts any more.
+                        if value.is_none() {
+                            self.outbox.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                        }
+                        continue;
+                    }
                     wanted => {
                         let same = |task: &Task| matches!(task, Task::Extents(other) if Arc::ptr_eq(other, &file));
                         if !tasks.last().is_some_and(same) {
