@@ -42,6 +42,8 @@ pub(super) struct Losses {
     closed: BTreeMap<u16, u64>,
     /// What was sent on lanes that came to their end, which the receiver may not have seen.
     ended: BTreeMap<u16, SentList>,
+    /// How many came to their end, and could have gone on.
+    could_go_on: usize,
     /// Lanes that nobody is in the place of.
     vacant: Vec<u16>,
     /// Lanes that are being opened, and in whose place.
@@ -59,6 +61,7 @@ impl Losses {
             unanswered: BTreeMap::new(),
             closed: BTreeMap::new(),
             ended: BTreeMap::new(),
+            could_go_on: 0,
             vacant: Vec::new(),
             opening: BTreeMap::new(),
             again: None,
@@ -69,6 +72,7 @@ impl Losses {
 
     /// A lane came to its end.
     pub(super) fn keep(&mut self, lane: u16, sent: SentList) {
+        self.could_go_on += 1;
         if !sent.is_empty() {
             self.ended.insert(lane, sent);
         }
@@ -80,6 +84,13 @@ impl Losses {
             sent.forget(finished);
             !sent.is_empty()
         });
+    }
+
+    /// Whether a lane came to its end before it was known that there is more to do: one may be opened in its place, once.
+    pub(super) fn take_place_of_ended(&mut self) -> bool {
+        let is_there = self.could_go_on > 0;
+        self.could_go_on = self.could_go_on.saturating_sub(1);
+        is_there
     }
 
     /// What was sent on a lane that came to its end.

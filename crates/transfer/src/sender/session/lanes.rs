@@ -210,7 +210,11 @@ impl Session {
     /// No lane can be had in the place of one that was lost.
     fn go_on_with_fewer(&mut self, error: io::Error) -> Result<(), Error> {
         if !self.lanes.has_running() {
-            return Err(Error::Lost(error));
+            if !self.losses.take_place_of_ended() {
+                return Err(Error::Lost(error));
+            }
+            self.open_lane()?;
+            return Ok(());
         }
         if let Some(growth) = &mut self.growth {
             growth.refused(Instant::now());
