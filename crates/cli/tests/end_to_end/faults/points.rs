@@ -20,6 +20,8 @@ enum Scene {
     Fresh,
     /// A session was ended half-way before.
     Resumed,
+    /// The same, when the large file was complete.
+    Found,
     /// The same, and somebody has written to the partial file since.
     Meddled,
     /// All of it is there already, and is replaced, or kept.
@@ -60,7 +62,8 @@ impl Scene {
             _ if when == "rewrite" => Self::Meddled,
             _ if when == "checkpoint" => Self::Checkpointed,
             "lane_lost" | "lane_closed" => Self::LaneLost,
-            "held" | "partial" | "missing" => Self::Resumed,
+            "held" => Self::Found,
+            "partial" | "missing" => Self::Resumed,
             "temporary" if when == "link" => Self::Replaced,
             "kept" => Self::Kept,
             "revise" => Self::Changed,
@@ -101,8 +104,12 @@ const SMALL: &str = "z/d0/f0";
 fn prepare(crossing: &mut Crossing, scene: Scene) {
     let destination = crossing.destination.clone();
     match scene {
-        Scene::Resumed | Scene::Meddled => {
-            let pair = crossing.start([None, Some("note.after:2")]);
+        Scene::Resumed | Scene::Found | Scene::Meddled => {
+            let death = match scene {
+                Scene::Found => "journal.removed",
+                _ => "note.after:2",
+            };
+            let pair = crossing.start([None, Some(death)]);
             let (_, receiver) = crossing.end(pair);
             assert_eq!(receiver.signal(), Some(Signal::KILL.as_raw()));
             // It may have arrived.
