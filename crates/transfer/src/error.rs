@@ -287,6 +287,16 @@ impl Error {
         }
     }
 
+    /// Whether the receiver is serving another sender.
+    pub(crate) fn is_busy(&self) -> bool {
+        match self {
+            Self::Early(error) => error.is_busy(),
+            Self::Refused(refusal) => *refusal == Refusal::Busy,
+            Self::PeerAborted { code, .. } => *code == AbortCode::Refused,
+            _ => false,
+        }
+    }
+
     /// Says that nothing was transferred before it.
     pub(crate) fn early(self) -> Self {
         Self::Early(Box::new(self))

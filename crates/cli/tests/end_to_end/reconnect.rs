@@ -108,6 +108,23 @@ fn the_same_command_again_finds_the_receiver_waiting() {
     assert!(resumed(&sender) >= had - ON_ITS_WAY);
 }
 
+/// The same before the receiver has noticed that the other is dead.
+#[test]
+fn the_same_command_again_waits_until_the_receiver_is_free() {
+    let mut midway = Midway::new(128 * MEBIBYTE, &[], 64 * MEBIBYTE);
+    midway.stand();
+    midway.sender.signal(Signal::STOP);
+    midway.proxy.go_on();
+    let came = midway.proxy.connections() as u64;
+    let again = Packhorse::patient_send(&[&midway.source], &midway.proxy.address()).start();
+    // It is refused, once at least.
+    midway.proxy.wait_until_came(came + 2);
+    midway.sender.signal(Signal::KILL);
+    let killed = std::mem::replace(&mut midway.sender, again);
+    killed.wait();
+    midway.complete();
+}
+
 /// The receiver is killed outright and started again with the same code: the sender goes on by itself.
 #[test]
 fn a_receiver_that_comes_back_is_found_by_its_sender() {

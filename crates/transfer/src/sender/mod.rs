@@ -39,6 +39,11 @@ use crate::handshake;
 use crate::options::{SendOptions, Source};
 use crate::receipt::Receipt;
 
+/// How long a receiver may take to notice that the sender before is gone, whether that was done or killed, and how often to
+/// look.
+const NOTICES: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(100);
+
 /// Sends the sources, and answers with the receipt when the receiver has verified everything.
 ///
 /// Entries that could not be sent or stored are told as [`Event::Failed`] and
@@ -53,6 +58,7 @@ pub async fn send(
 ) -> Result<Receipt, Error> {
     let mut sources = walker::open(&options.sources)?;
     packhorse_endpoint::raise_descriptor_limit();
+    let free_by = Instant::now() + NOTICES.min(options.retry_for);
     let mut broken: Option<(Error, Again)> = None;
     loop {
         let outcome = run_session(&options, sources, &mut observer, &cancel).await;
@@ -65,6 +71,11 @@ pub async fn send(
         let may_pass = error.may_pass() && can_be_sent_again(&options.sources);
         let (broke, mut again, last) = match broken.take() {
             Some((broke, again)) if !had_session => (broke, again, Some(error)),
+            None if !had_session && error.is_busy() && Instant::now() < free_by => {
+                wait_for(LOOK, &cancel).await.map_err(Error::early)?;
+                sources = walker::open(&options.sources)?;
+                continue;
+            }
             None if !had_session => return Err(error),
             // However often it breaks: what counts is the time since it last held.
             _ => (error, Again::new(Instant::now(), options.retry_for), None),
@@ -88,10 +99,7 @@ pub async fn send(
             wait,
             left,
         });
-        tokio::select! {
-            () = sleep(wait) => {}
-            () = cancel.cancelled() => return Err(Error::Interrupted),
-        }
+        wait_for(wait, &cancel).await?;
         sources = match walker::open(&options.sources) {
             Ok(sources) => sources,
             // It is gone meanwhile; what arrived before stays.
@@ -103,6 +111,13 @@ pub async fn send(
             }
         };
         broken = Some((broke, again));
+    }
+}
+
+async fn wait_for(time: Duration, cancel: &Cancel) -> Result<(), Error> {
+    tokio::select! {
+        () = sleep(time) => Ok(()),
+        () = cancel.cancelled() => Err(Error::Interrupted),
     }
 }
 
