@@ -107,6 +107,7 @@ impl Proxy {
     }
 
     /// Resets every lane. The last one may be one that nobody misses yet.
+    #[cfg(feature = "faults")]
     pub(crate) fn reset_lanes(&self) {
         while let Some(ends) = self.take_last() {
             ends.iter().for_each(reset);
