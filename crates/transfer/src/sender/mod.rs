@@ -59,7 +59,7 @@ pub async fn send(
     let mut sources = walker::open(&options.sources)?;
     packhorse_endpoint::raise_descriptor_limit();
     let free_by = Instant::now() + NOTICES.min(options.retry_for);
-    let mut broken: Option<(Error, Again)> = None;
+    let (mut busy, mut broken): (Option<Error>, Option<(Error, Again)>) = (None, None);
     loop {
         let outcome = run_session(&options, sources, &mut observer, &cancel).await;
         let error = match outcome {
@@ -74,7 +74,12 @@ pub async fn send(
             None if !had_session && error.is_busy() && Instant::now() < free_by => {
                 wait_for(LOOK, &cancel).await.map_err(Error::early)?;
                 sources = walker::open(&options.sources)?;
+                busy = Some(error);
                 continue;
+            }
+            // It was done, and served nobody else.
+            None if !had_session && error.class() == ErrorClass::Network => {
+                return Err(busy.unwrap_or(error));
             }
             None if !had_session => return Err(error),
             // However often it breaks: what counts is the time since it last held.
