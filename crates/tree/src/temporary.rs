@@ -7,7 +7,9 @@ use packhorse_proto::entry::{self, Metadata};
 use packhorse_proto::extent::ExtentValue;
 use packhorse_proto::path::Name;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{FallocateFlags, FsWord, OFlags, StatFs, fstatfs, fstatvfs};
+use rustix::fs::{
+    AtFlags, FallocateFlags, FsWord, OFlags, StatFs, fstat, fstatfs, fstatvfs, statat,
+};
 use rustix::io::Errno;
 
 use crate::directory::Directory;
@@ -232,6 +234,13 @@ impl Temporary {
         }
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
+        let named = self.journal.as_ref().map(|journal| &journal.part);
+        if let Some(part) = named.or(self.named.as_ref())
+            && !self.has_name(part)
+        {
+            let text = "what has the name of its partial file is not what was written there";
+            return Err(of_io(io::Error::other(text)));
+        }
         if let Some(journal) = self.journal.take() {
             reach("name.before");
             let placed = place::try_name(&self.directory, &journal.part, name, existing)?;
@@ -253,6 +262,14 @@ impl Temporary {
             note();
         }
         placed
+    }
+
+    /// Whether it still has the temporary name that it was given: somebody may have removed it, and put another there.
+    fn has_name(&self, name: &[u8]) -> bool {
+        let own = fstat(&self.file);
+        let named = statat(&*self.directory, name, AtFlags::SYMLINK_NOFOLLOW);
+        let both = own.and_then(|own| Ok((own, named?)));
+        both.is_ok_and(|(own, named)| (own.st_dev, own.st_ino) == (named.st_dev, named.st_ino))
     }
 
     fn link(&self, name: Name<'_>, existing: Existing) -> Result<Placed, PlaceError> {

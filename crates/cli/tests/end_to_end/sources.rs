@@ -146,6 +146,19 @@ fn dry_run_lists_and_sends_nothing() {
     assert_untouched(&ground.destination());
 }
 
+/// What is there would be believed.
+#[test]
+fn nobody_sends_into_what_packhorse_keeps_for_itself() {
+    let ground = Ground::new();
+    let file = ground.source_file("68d5.stored", "content");
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let to = format!("ph://{}/a/.packhorse", receiver.address());
+    let sender = Packhorse::send(&[&file], &to).run();
+    sender.expect_code(5).expect_says("packhorse keeps names");
+    receiver.wait().expect_code(5);
+    assert_untouched(&ground.destination());
+}
+
 /// They are not stored: that is better known before.
 #[test]
 fn dry_run_names_what_packhorse_keeps_for_itself() {

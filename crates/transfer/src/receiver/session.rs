@@ -15,7 +15,7 @@ use packhorse_proto::message::{Assurance, Counters, Failure, SourceId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
-use packhorse_tree::{Directory, Existing};
+use packhorse_tree::{Directory, Existing, IS_OWN, is_own};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -401,6 +401,12 @@ impl Session {
             error: io::Error::other(error.to_string()),
         };
         let mut directory: Option<Directory> = None;
+        if path.components().any(|name| is_own(name.as_bytes())) {
+            return Err(Error::Destination {
+                directory: format!("{root}/{path}"),
+                error: io::Error::other(IS_OWN),
+            });
+        }
         for name in path.components() {
             let parent = directory.as_ref().unwrap_or(&self.setting.destination);
             directory = Some(parent.make_child(name).map_err(failed)?.0);

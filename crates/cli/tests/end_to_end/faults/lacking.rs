@@ -142,6 +142,16 @@ fn another_session_has_replaced_what_had_arrived() {
     crossing.report(3);
 }
 
+fn partial_file(crossing: &Crossing) -> PathBuf {
+    let found = fs::read_dir(crossing.destination.join("tree")).expect("a directory");
+    let paths = found.map(|entry| entry.expect("an entry").path());
+    let parts: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "part"))
+        .collect();
+    assert_eq!(parts.len(), 1);
+    parts.into_iter().next().expect("one")
+}
+
 /// Both sides are killed on their way; answers with the partial file.
 fn break_off(crossing: &mut Crossing) -> PathBuf {
     let mut pair = crossing.start([None, None]);
@@ -150,13 +160,7 @@ fn break_off(crossing: &mut Crossing) -> PathBuf {
     pair.sender.kill();
     pair.receiver.kill();
     crossing.end(pair);
-    let found = fs::read_dir(crossing.destination.join("tree")).expect("a directory");
-    let paths = found.map(|entry| entry.expect("an entry").path());
-    let parts: Vec<PathBuf> = paths
-        .filter(|path| path.extension().is_some_and(|kind| kind == "part"))
-        .collect();
-    assert_eq!(parts.len(), 1);
-    parts.into_iter().next().expect("one")
+    partial_file(crossing)
 }
 
 /// A directory that nobody may remove has the partial file's name: the file gets another one meanwhile.
@@ -172,6 +176,25 @@ fn a_directory_has_the_name_of_a_partial_file() {
     receiver.expect_code(0);
     fs::remove_dir_all(part).expect("it is left alone");
     // Which has given the directory around it another time.
+    crossing.complete();
+    crossing.report(2);
+}
+
+/// Whoever does so meanwhile does not get its name for something else.
+#[test]
+fn somebody_has_put_another_file_in_the_place_of_a_partial_file() {
+    let mut crossing = crossing("a partial file is another one when it is complete");
+    let mut pair = crossing.start([None, None]);
+    pair.proxy.stop_after(3 * MEBIBYTE);
+    wait_until_it_stands(&mut pair.receiver, &pair.proxy);
+    let part = partial_file(&crossing);
+    fs::remove_file(&part).expect("it is there");
+    fs::write(&part, "something else").expect("there is room");
+    pair.proxy.go_on();
+    let (sender, receiver) = crossing.end(pair);
+    sender.expect_code(1).expect_says("tree/large.bin");
+    receiver.expect_code(1);
+    assert!(!crossing.destination.join("tree/large.bin").exists());
     crossing.complete();
     crossing.report(2);
 }
