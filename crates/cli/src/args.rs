@@ -449,14 +449,14 @@ mod tests {
         }
     }
 
-    fn send(line: &str) -> Send {
+    pub(super) fn send(line: &str) -> Send {
         match parse(line).unwrap().verb {
             Verb::Send(send) => send,
             other => panic!("{other:?}"),
         }
     }
 
-    fn refused(line: &str) -> ErrorKind {
+    pub(super) fn refused(line: &str) -> ErrorKind {
         let error = parse(line).unwrap_err();
         assert_eq!(error.exit_code(), 2);
         error.kind()

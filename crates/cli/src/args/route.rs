@@ -77,33 +77,14 @@ fn wrong(kind: ErrorKind, message: impl Display) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser as _;
-
     use super::*;
-    use crate::args::{Args as Line, Verb};
-
-    fn parse(line: &str) -> Result<Line, Error> {
-        Line::try_parse_from(line.split_whitespace())
-    }
-
-    fn route(line: &str) -> Route {
-        match parse(line).unwrap().verb {
-            Verb::Send(send) => send.route,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn refused(line: &str) -> ErrorKind {
-        let error = parse(line).unwrap_err();
-        assert_eq!(error.exit_code(), 2);
-        error.kind()
-    }
+    use crate::args::tests::{refused, send};
 
     #[test]
     fn the_last_of_several_is_the_receiver() {
-        let route = route("packhorse send a b/ - ph://nas:80/x%20y");
-        assert_eq!(route.paths, ["a", "b/", "-"].map(PathBuf::from));
-        assert_eq!(route.to.to_string(), "ph://nas:80/x%20y");
+        let Route { paths, to } = send("packhorse send a b/ - ph://nas:80/x%20y").route;
+        assert_eq!(paths, ["a", "b/", "-"].map(PathBuf::from));
+        assert_eq!(to.to_string(), "ph://nas:80/x%20y");
     }
 
     #[test]
@@ -115,9 +96,9 @@ mod tests {
             "packhorse send a b nas --durable",
             "packhorse send a --durable -- b nas",
         ] {
-            let route = route(line);
-            assert_eq!(route.paths, ["a", "b"].map(PathBuf::from), "{line}");
-            assert_eq!(route.to, "nas".parse().unwrap(), "{line}");
+            let Route { paths, to } = send(line).route;
+            assert_eq!(paths, ["a", "b"].map(PathBuf::from), "{line}");
+            assert_eq!(to, "nas".parse().unwrap(), "{line}");
         }
     }
 
