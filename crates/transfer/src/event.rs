@@ -54,7 +54,8 @@ pub enum Event {
         /// For so long there are further ones.
         left: Duration,
     },
-    /// The connection broke, and the receiver waits for the sender to come again, with the same code.
+    /// The connection broke, and the receiver waits for the sender to come again, with the same code. Where everything is stored
+    /// and only the sender's last word is missing, it waits for some seconds, and what it is done with is told after them.
     Waiting {
         /// The sender's address.
         peer: SocketAddr,

@@ -35,6 +35,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use self::door::Door;
 use self::reception::{Authenticated, News, Reception};
+use self::session::Farewell;
 use crate::cancel::Cancel;
 use crate::classic::{Desk, Failed, Hall, Report};
 use crate::error::{Error, ErrorClass};
@@ -151,10 +152,15 @@ struct Receiver {
     desk: Option<Desk>,
 }
 
+/// How long a sender may come again for a receipt that it may not have: it has noticed that the connection broke when this side
+/// has, and tries again at once.
+const LINGER: Duration = Duration::from_secs(10);
+
 /// A session whose connection broke.
 struct Broken {
     peer: SocketAddr,
-    error: Error,
+    /// How it ends where its sender does not come again: with its receipt where everything is stored.
+    outcome: Result<Receipt, Error>,
     /// How long its sender may come again.
     until: Instant,
 }
@@ -184,36 +190,43 @@ impl Receiver {
             }
             reason = CodeReason::NextSession;
             let until = broken.as_ref().map(|broken| broken.until);
-            let (peer, outcome, may_come_again) = match self.next_until(until, cancel).await {
+            let (peer, outcome) = match self.next_until(until, cancel).await {
                 Ok(Some(Next::Session(authenticated))) => {
-                    broken = None;
+                    if let Some(receipt) = broken.take().and_then(|broken| broken.outcome.ok())
+                        && self.sessions == Sessions::Many
+                    {
+                        last = Some(self.done(receipt));
+                    }
                     let peer = authenticated.peer;
-                    (peer, self.serve(authenticated, cancel).await, true)
+                    let served = self.serve(authenticated, cancel).await;
+                    match self.settle(peer, served) {
+                        Ok(outcome) => (peer, outcome),
+                        Err(waited_for) => {
+                            broken = Some(*waited_for);
+                            continue;
+                        }
+                    }
                 }
                 Ok(Some(Next::File(outcome))) => {
                     self.finish_files(cancel).await;
                     return outcome.map(|()| None);
                 }
                 Ok(None) => match broken.take() {
-                    Some(broken) => (broken.peer, Err(broken.error), false),
+                    Some(broken) => (broken.peer, broken.outcome),
                     None => continue,
                 },
                 Err(error) if error.class() == ErrorClass::Interrupted => {
-                    return self.cancelled(last, broken.is_some());
+                    let was_broken = broken.is_some();
+                    return match broken.and_then(|broken| broken.outcome.ok()) {
+                        // Nothing is missing but a sender that says so.
+                        Some(receipt) => Ok(Some(self.done(receipt))),
+                        None => self.cancelled(last, was_broken),
+                    };
                 }
                 Err(error) => return Err(error),
             };
+            let outcome = outcome.map(|receipt| self.done(receipt));
             match (outcome, self.sessions) {
-                (Err(error), _) if may_come_again && self.waits_after(&error) => {
-                    self.tell(&Event::Waiting {
-                        peer,
-                        message: error.to_string(),
-                        at_most: self.retry_for,
-                    });
-                    self.reception.use_code_again();
-                    let until = Instant::now() + self.retry_for;
-                    broken = Some(Broken { peer, error, until });
-                }
                 (outcome, Sessions::One) => {
                     self.finish_files(cancel).await;
                     return outcome.map(Some);
@@ -228,6 +241,44 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    fn done(&self, receipt: Receipt) -> Receipt {
+        self.tell(&Event::Done(Box::new(receipt.clone())));
+        receipt
+    }
+
+    /// How a session that was served ended; an error where its sender is waited for.
+    fn settle(
+        &self,
+        peer: SocketAddr,
+        served: Result<(Receipt, Farewell), Error>,
+    ) -> Result<Result<Receipt, Error>, Box<Broken>> {
+        let (outcome, message, at_most) = match served {
+            Ok((receipt, Farewell::Missed(error))) if !self.retry_for.is_zero() => {
+                let message = format!(
+                    "everything is stored, but the sender did not say that it knows: {error}"
+                );
+                (Ok(receipt), message, self.retry_for.min(LINGER))
+            }
+            Ok((receipt, _)) => return Ok(Ok(receipt)),
+            Err(error) if self.waits_after(&error) => {
+                let message = error.to_string();
+                (Err(error), message, self.retry_for)
+            }
+            Err(error) => return Ok(Err(error)),
+        };
+        self.tell(&Event::Waiting {
+            peer,
+            message,
+            at_most,
+        });
+        self.reception.use_code_again();
+        Err(Box::new(Broken {
+            peer,
+            outcome,
+            until: Instant::now() + at_most,
+        }))
     }
 
     /// Whether the sender of a session that ended like this may come again, and is waited for.
@@ -367,7 +418,7 @@ impl Receiver {
         &mut self,
         authenticated: Box<Authenticated>,
         cancel: &Cancel,
-    ) -> Result<Receipt, Error> {
+    ) -> Result<(Receipt, Farewell), Error> {
         let setting = session::Setting {
             destination: Arc::clone(&self.destination),
             directory: self.directory.clone(),

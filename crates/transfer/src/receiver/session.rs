@@ -85,7 +85,16 @@ struct Session {
     /// or what was in its way has gone. What was stored is not to be sent again then.
     lacking: bool,
     receipt: Option<Receipt>,
-    said_goodbye: bool,
+    farewell: Option<Farewell>,
+}
+
+/// How a session ended in which everything was stored and the receipt given.
+#[derive(Debug)]
+pub(crate) enum Farewell {
+    /// The sender has the receipt.
+    Heard,
+    /// The connection broke before it said so.
+    Missed(Error),
 }
 
 /// How far everything is on stable storage.
@@ -95,13 +104,13 @@ enum Durable {
     Yes,
 }
 
-/// Serves a session to its end.
+/// Serves a session to its end. That it is done is for the caller to tell.
 pub(crate) async fn run(
     setting: Setting,
     authenticated: Authenticated,
     observer: &mut Observer,
     cancel: &Cancel,
-) -> Result<Receipt, Error> {
+) -> Result<(Receipt, Farewell), Error> {
     let Authenticated {
         wire,
         plaintext,
@@ -151,7 +160,7 @@ pub(crate) async fn run(
         durable: None,
         lacking: false,
         receipt: None,
-        said_goodbye: false,
+        farewell: None,
     };
     let mut id = [0; 16];
     let opened = draw(&mut id).map(|()| {
@@ -173,7 +182,7 @@ pub(crate) async fn run(
         }
         Err(error) => Err(error),
     };
-    session.end(outcome, observer).await
+    session.end(outcome).await
 }
 
 /// Fills `bytes` with randomness.
@@ -199,7 +208,7 @@ impl Session {
         id: [u8; 16],
         observer: &mut Observer,
         cancel: &Cancel,
-    ) -> Result<Receipt, Error> {
+    ) -> Result<(), Error> {
         let mut ticks = interval(PROGRESS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.proto.accept(id, self.inbox.keeper.resumes());
@@ -214,10 +223,8 @@ impl Session {
             }
             self.complete();
             self.transmit()?;
-            if self.said_goodbye
-                && let Some(receipt) = self.receipt.take()
-            {
-                return Ok(receipt);
+            if self.receipt.is_some() && self.farewell.is_some() {
+                return Ok(());
             }
             let timeout_at = self.started + self.proto.poll_timeout().unwrap_or(LAST_WORDS);
             tokio::select! {
@@ -268,12 +275,7 @@ impl Session {
         self.handle_plaintext()?;
         match turn {
             Ok(Turn::Open) => Ok(()),
-            // The receipt is the last thing that matters: a sender that hangs up on it has it, or will
-            // say that it has not.
-            Ok(Turn::Closed) | Err(Error::Lost(_)) if self.receipt.is_some() => {
-                self.said_goodbye = true;
-                Ok(())
-            }
+            Ok(Turn::Closed) if self.farewell.is_some() => Ok(()),
             // What came last may have been the reason: events first.
             Ok(Turn::Closed) if self.proto.poll_timeout().is_none() => Ok(()),
             Ok(Turn::Closed) => Err(Error::Lost(io::ErrorKind::UnexpectedEof.into())),
@@ -331,7 +333,7 @@ impl Session {
             ReceiverEvent::PeerProgress(counters) => self.known = counters,
             ReceiverEvent::Complete => self.complete = true,
             ReceiverEvent::Goodbye => {
-                self.said_goodbye = true;
+                self.farewell = Some(Farewell::Heard);
                 // It has the receipt, and will not ask for any of this again.
                 if !self.lacking {
                     reach("forget.before");
@@ -538,12 +540,17 @@ impl Session {
     }
 
     /// Tells the peer how it ended, lets go of everything unfinished, and closes in order.
-    async fn end(
-        mut self,
-        outcome: Result<Receipt, Error>,
-        observer: &mut Observer,
-    ) -> Result<Receipt, Error> {
+    async fn end(mut self, outcome: Result<(), Error>) -> Result<(Receipt, Farewell), Error> {
         self.setting.reception.end();
+        let outcome = match (outcome, self.receipt.take(), self.farewell.take()) {
+            (_, Some(receipt), Some(farewell)) => Ok((receipt, farewell)),
+            (Err(error), Some(receipt), None) if error.may_pass() => {
+                Ok((receipt, Farewell::Missed(error)))
+            }
+            (Err(error), ..) => Err(error),
+            // Nothing else ends it without an error.
+            (Ok(()), ..) => Err(Error::Lost(io::ErrorKind::UnexpectedEof.into())),
+        };
         if let Err(error) = &outcome {
             self.proto.abort(error.abort_code(), &error.to_string());
         }
@@ -558,9 +565,6 @@ impl Session {
             let _ = thread.join();
         }
         self.inbox.keeper.end(left);
-        if let Ok(receipt) = &outcome {
-            observer(&Event::Done(Box::new(receipt.clone())));
-        }
         match outcome {
             Err(error) if !self.accepted => Err(error.early()),
             outcome => outcome,

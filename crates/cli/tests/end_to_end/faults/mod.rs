@@ -6,6 +6,8 @@
 mod buffers;
 mod clocks;
 mod crossing;
+#[cfg(feature = "faults")]
+mod endings;
 mod kills;
 mod lacking;
 mod network;

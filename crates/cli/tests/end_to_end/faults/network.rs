@@ -210,8 +210,15 @@ fn complete(mut crossing: Crossing, (proxy, sender, receiver): (Proxy, Running, 
     receiver.expect_code(0);
     let sessions = sender.events_named("reconnecting");
     crossing.case.rounds += u64::try_from(sessions.len()).expect("few");
-    crossing.assert_whole();
     crossing.count(&proxy);
+    let told = receiver.events();
+    let before = told.iter().rev().find(|event| event["event"] != "done");
+    if before.is_some_and(|event| event["event"] == "waiting") {
+        // Nobody came again for the receipt. What is kept in case of that is for the same command again, which sends nothing.
+        assert_eq!(crossing.complete(), crossing.size);
+    } else {
+        crossing.assert_whole();
+    }
     crossing.report(1);
 }
 

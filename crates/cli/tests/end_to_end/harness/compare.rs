@@ -150,12 +150,13 @@ fn parts_left(destination: &Path) -> PartsLeft {
 /// Names that a receiver uses for itself; none may be left.
 #[track_caller]
 pub(crate) fn assert_nothing_left_over(destination: &Path) {
-    for path in find(destination).keys() {
-        let own = path
-            .split(|&b| b == b'/')
-            .any(|name| name.starts_with(b".packhorse"));
-        assert!(!own, "left over: {}", path.escape_ascii());
-    }
+    let found = find(destination);
+    let own = found.keys().filter(|path| {
+        let mut names = path.split(|&b| b == b'/');
+        names.any(|name| name.starts_with(b".packhorse"))
+    });
+    let left: Vec<String> = own.map(|path| path.escape_ascii().to_string()).collect();
+    assert!(left.is_empty(), "left over: {left:?}");
 }
 
 #[track_caller]
