@@ -1,12 +1,16 @@
 //! Connections that break while a tree crosses: both sides find each other again and go on.
 
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::compare::{assert_nothing_left_over, assert_only_remains, assert_same_tree};
+use crate::harness::compare::{
+    assert_nothing_left_over, assert_only_remains, assert_same_tree, partial_file,
+};
 use crate::harness::proxy::Proxy;
 use crate::harness::random::Random;
 use crate::harness::tree::many_small_files;
@@ -237,4 +241,41 @@ fn a_network_that_hangs_for_a_moment_changes_nothing() {
     let (sender, _) = midway.complete();
     assert!(sender.events_named("reconnecting").is_empty());
     assert_eq!(resumed(&sender), 0);
+}
+
+/// How long after a partial file was left a change of it is noticed: docs/architecture.md.
+const UNNOTICED: i64 = 20_000_000;
+
+/// When the filesystem says that this was changed last, in nanoseconds.
+fn changed_at(path: &Path) -> i64 {
+    let known = std::fs::metadata(path).expect("it is there");
+    known.ctime() * 1_000_000_000 + known.ctime_nsec()
+}
+
+/// What somebody else wrote into a partial file while its receiver waited is not believed, whatever times he gave it.
+#[test]
+fn a_partial_file_that_is_changed_while_its_receiver_waits_is_read_again() {
+    let mut midway = Midway::new(64 * MEBIBYTE, &[], 32 * MEBIBYTE);
+    midway.stand();
+    midway.proxy.reset();
+    midway.receiver.wait_for("waiting", |_| true);
+    let part = partial_file(&midway.ground.destination().join("tree"));
+    let left_at = changed_at(&part);
+    let clock = midway.ground.beside().join("clock");
+    loop {
+        std::fs::write(&clock, "tick").expect("there is room");
+        if changed_at(&clock) > left_at + 2 * UNNOTICED {
+            break;
+        }
+    }
+    let file = File::options().read(true).write(true).open(part);
+    let file = file.expect("it is there");
+    let modified = file.metadata().and_then(|known| known.modified());
+    let mut first = [0];
+    file.read_exact_at(&mut first, 4096).expect("it is there");
+    file.write_all_at(&[!first[0]], 4096).expect("a byte");
+    file.set_modified(modified.expect("a time"))
+        .expect("it is ours");
+    midway.proxy.go_on();
+    midway.complete();
 }

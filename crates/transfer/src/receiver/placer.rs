@@ -134,6 +134,7 @@ impl Placer {
             self.inbox.report(Report::Failed(number, failure));
             return self.placed.push((number, None));
         }
+        self.discard_remains(&entry, &parent);
         let outcome = match &entry.kind {
             Kind::Directory => self.place_directory(number, &entry, parent),
             Kind::Symlink { target } => {
@@ -166,6 +167,16 @@ impl Placer {
             None
         });
         self.placed.push((number, file.map(Arc::new)));
+    }
+
+    /// Removes what an earlier session left of a large file, where something else has its name now, or nothing is in it: nobody
+    /// looks for that any more.
+    fn discard_remains(&self, entry: &Entry, parent: &Parent) {
+        let may_go_on = matches!(entry.kind, Kind::File { size: Some(size) } if size > 0);
+        if self.inbox.keeper.resumes() && !may_go_on {
+            // Where that cannot be done, it stays to be listed.
+            let _ = parent.directory().discard_remains(entry.path.name());
+        }
     }
 
     fn place_directory(

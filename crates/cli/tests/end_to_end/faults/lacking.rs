@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::crossing::{Crossing, MEBIBYTE};
 use super::report::Case;
+use crate::harness::compare::partial_file;
 use crate::resume::wait_until_it_stands;
 
 const LARGE: u64 = 5 * MEBIBYTE;
@@ -142,16 +143,6 @@ fn another_session_has_replaced_what_had_arrived() {
     crossing.report(3);
 }
 
-fn partial_file(crossing: &Crossing) -> PathBuf {
-    let found = fs::read_dir(crossing.destination.join("tree")).expect("a directory");
-    let paths = found.map(|entry| entry.expect("an entry").path());
-    let parts: Vec<PathBuf> = paths
-        .filter(|path| path.extension().is_some_and(|kind| kind == "part"))
-        .collect();
-    assert_eq!(parts.len(), 1);
-    parts.into_iter().next().expect("one")
-}
-
 /// Both sides are killed on their way; answers with the partial file.
 fn break_off(crossing: &mut Crossing) -> PathBuf {
     let mut pair = crossing.start([None, None]);
@@ -160,7 +151,27 @@ fn break_off(crossing: &mut Crossing) -> PathBuf {
     pair.sender.kill();
     pair.receiver.kill();
     crossing.end(pair);
-    partial_file(crossing)
+    partial_file(&crossing.destination.join("tree"))
+}
+
+/// Nothing stays of what was there of a large file that has become something else before the same command comes again.
+#[test]
+fn the_large_file_has_become_something_else() {
+    let successors: [fn(&Path); 4] = [
+        |path| fs::write(path, "").expect("a file"),
+        |path| fs::write(path, "small").expect("a file"),
+        |path| symlink("a", path).expect("a link"),
+        |path| fs::create_dir(path).expect("a directory"),
+    ];
+    for succeed in successors {
+        let mut crossing = crossing("the large file has become something else");
+        break_off(&mut crossing);
+        let large = crossing.source.join("large.bin");
+        fs::remove_file(&large).expect("it is there");
+        succeed(&large);
+        crossing.complete();
+        crossing.report(1);
+    }
 }
 
 /// A directory that nobody may remove has the partial file's name: the file gets another one meanwhile.
@@ -187,7 +198,7 @@ fn somebody_has_put_another_file_in_the_place_of_a_partial_file() {
     let mut pair = crossing.start([None, None]);
     pair.proxy.stop_after(3 * MEBIBYTE);
     wait_until_it_stands(&mut pair.receiver, &pair.proxy);
-    let part = partial_file(&crossing);
+    let part = partial_file(&crossing.destination.join("tree"));
     fs::remove_file(&part).expect("it is there");
     fs::write(&part, "something else").expect("there is room");
     pair.proxy.go_on();

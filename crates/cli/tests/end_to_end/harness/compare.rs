@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What `find` says of an entry, its path aside.
@@ -145,6 +145,17 @@ fn parts_left(destination: &Path) -> PartsLeft {
         }
     }
     left
+}
+
+/// The one partial file in a directory.
+#[track_caller]
+pub(crate) fn partial_file(directory: &Path) -> PathBuf {
+    let found = fs::read_dir(directory).expect("a directory");
+    let paths = found.map(|entry| entry.expect("an entry").path());
+    let mut parts = paths.filter(|path| path.extension().is_some_and(|kind| kind == "part"));
+    let part = parts.next().expect("one");
+    assert_eq!(parts.next(), None);
+    part
 }
 
 /// Names that a receiver uses for itself; none may be left.
