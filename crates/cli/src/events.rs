@@ -68,6 +68,11 @@ struct Waiting<'a> {
 }
 
 #[derive(Serialize)]
+struct NothingNoted<'a> {
+    message: &'a str,
+}
+
+#[derive(Serialize)]
 struct SessionFailed<'a> {
     peer: SocketAddr,
     message: &'a str,
@@ -204,6 +209,7 @@ impl Events {
                     at_most_seconds: at_most.as_secs_f64(),
                 },
             ),
+            Event::NothingNoted { message } => self.line("nothing_noted", NothingNoted { message }),
             Event::SessionFailed { peer, message } => {
                 let peer = *peer;
                 self.line("session_failed", SessionFailed { peer, message });

@@ -141,6 +141,10 @@ impl State {
                     "{message}; waiting for {peer} to come again with the same code, for {at_most} at most"
                 ));
             }
+            Event::NothingNoted { message } => ui.warn(format_args!(
+                "which files are complete cannot be noted in .packhorse: {message}; if this session ends before its end, all \
+                 of them are sent again"
+            )),
             Event::SessionFailed { peer, message } => {
                 self.some_failed |= self.failed_so_far;
                 let message = Escaped(message.as_bytes());

@@ -64,6 +64,11 @@ pub enum Event {
         /// How long it waits.
         at_most: Duration,
     },
+    /// The receiver cannot note which files are complete: a session that ends before its end sends them again.
+    NothingNoted {
+        /// What is wrong with the place where it would.
+        message: String,
+    },
     /// A session ended before its end, and the receiver goes on waiting for the next.
     SessionFailed {
         /// The sender's address.

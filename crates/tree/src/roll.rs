@@ -98,6 +98,7 @@ impl Roll {
             boot,
             source,
             begun: begun.map_or(0, |since| since.as_secs()),
+            inode: fstat(&file)?.st_ino,
         };
         let mut roll = Self {
             place,
@@ -460,7 +461,9 @@ impl<F: Borrow<File>> Records<F> {
     fn open(file: F) -> io::Result<Option<Self>> {
         let mut header = [0; HEADER];
         let read = file.borrow().read_at(&mut header, 0)?;
-        let header = Header::parse(&header).filter(|_| read == HEADER);
+        let inode = fstat(file.borrow())?.st_ino;
+        let header =
+            Header::parse(&header).filter(|header| read == HEADER && header.inode == inode);
         Ok(header.map(|header| Self {
             file,
             header,

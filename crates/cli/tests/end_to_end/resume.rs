@@ -223,3 +223,25 @@ fn names_of_the_program_s_own_files_are_refused_by_name() {
     );
     assert_nothing_left_over(&ground.destination());
 }
+
+/// What has the name of the directory for that is left alone, and the receiver says what that means.
+#[test]
+fn where_nothing_can_be_noted_the_receiver_says_so() {
+    let ground = Ground::new();
+    ground.source_file("tree/large.bin", Random::seeded().bytes(5 << 20));
+    fs::write(ground.destination().join(".packhorse"), "mine").expect("a file");
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let proxy = Proxy::to(&receiver.address());
+    proxy.stop_after(3 << 20);
+    let source = ground.source().join("tree");
+    let sender = Packhorse::send(&[&source], &proxy.address()).start();
+    let told = receiver.wait_for("nothing_noted", |_| true);
+    assert_eq!(told["message"], "Not a directory (os error 20)");
+    proxy.go_on();
+    sender.wait().expect_code(0);
+    receiver.wait().expect_code(0).expect_says("sent again");
+    assert_eq!(
+        fs::read(ground.destination().join(".packhorse")).expect("a file"),
+        b"mine"
+    );
+}

@@ -9,7 +9,7 @@ use crate::extent::Hash;
 use crate::path::{MAX_PATH, RelativePath};
 
 /// Bytes of the header.
-pub const HEADER: usize = 8 + 16 + 16 + 8 + 8 + CHECK;
+pub const HEADER: usize = 8 + 16 + 16 + 8 + 8 + 8 + CHECK;
 
 /// Bytes before a record's body: its length and its check value.
 const RECORD_HEADER: usize = 4 + CHECK;
@@ -18,7 +18,7 @@ const RECORD_HEADER: usize = 4 + CHECK;
 pub const MAX_RECORD: usize = RECORD_HEADER + Version::LENGTH + 32 + MAX_PATH;
 
 /// The first bytes of a roll.
-const MAGIC: &[u8; 8] = b"PHSTORD1";
+const MAGIC: &[u8; 8] = b"PHSTORD2";
 
 /// The place of the header among what is checked; records have theirs from 0 on.
 const HEADER_PLACE: u64 = u64::MAX;
@@ -34,6 +34,8 @@ pub struct Header {
     pub source: [u8; 8],
     /// When it was begun: seconds since 1970.
     pub begun: u64,
+    /// The inode of the roll itself: a copy, in another destination perhaps, is not one.
+    pub inode: u64,
 }
 
 impl Header {
@@ -46,8 +48,9 @@ impl Header {
         header[24..40].copy_from_slice(&self.boot);
         header[40..48].copy_from_slice(&self.source);
         header[48..56].copy_from_slice(&self.begun.to_be_bytes());
-        let sum = check(&self.nonce, HEADER_PLACE, &header[..56]);
-        header[56..].copy_from_slice(&sum);
+        header[56..64].copy_from_slice(&self.inode.to_be_bytes());
+        let sum = check(&self.nonce, HEADER_PLACE, &header[..64]);
+        header[64..].copy_from_slice(&sum);
         header
     }
 
@@ -61,11 +64,13 @@ impl Header {
         }
         let (nonce, boot) = (bytes.take()?, bytes.take()?);
         let (source, begun) = (bytes.take()?, bytes.u64()?);
+        let inode = bytes.u64()?;
         (check(&nonce, HEADER_PLACE, body) == *sum).then_some(Self {
             nonce,
             boot,
             source,
             begun,
+            inode,
         })
     }
 }

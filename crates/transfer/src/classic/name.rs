@@ -4,11 +4,12 @@ use std::fmt;
 
 use packhorse_proto::escape::Escaped;
 use packhorse_proto::path::{Name, PathError, RelativePath};
+use packhorse_tree::{IS_OWN, is_own};
 
 /// A name that leads nowhere: one component in UTF-8, and no path on Windows either.
 ///
 /// Not empty, not `.` or `..`, no `/`, no `\`, no NUL, not a drive (`C:` and what follows), and at most
-/// 255 bytes. [`PlainName::parse`] is the only way to make one.
+/// 255 bytes; and none that packhorse gives to files of its own. [`PlainName::parse`] is the only way to make one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PlainName(RelativePath);
 
@@ -24,6 +25,9 @@ pub enum NameError {
     /// It begins with a letter and a colon.
     #[error("it names a drive")]
     Drive,
+    /// Packhorse itself gives such names.
+    #[error("{IS_OWN}")]
+    Own,
     /// It breaks a rule of every path.
     #[error(transparent)]
     Path(PathError),
@@ -39,6 +43,7 @@ impl PlainName {
             [] => Err(NameError::Empty),
             [letter, b':', ..] if letter.is_ascii_alphabetic() => Err(NameError::Drive),
             bytes if bytes.iter().any(|b| matches!(b, b'/' | b'\\')) => Err(NameError::Separator),
+            bytes if is_own(bytes) => Err(NameError::Own),
             bytes => {
                 let name = Name::parse(bytes).map_err(NameError::Path)?;
                 Ok(Self(name.to_path()))
@@ -112,6 +117,9 @@ mod tests {
         }
         for name in ["C:", "c:x", "C:\\x", "z:/x"] {
             assert_eq!(PlainName::parse(name), Err(NameError::Drive), "{name}");
+        }
+        for name in [".packhorse", ".packhorse-0123456789abcdef.part"] {
+            assert_eq!(PlainName::parse(name), Err(NameError::Own), "{name}");
         }
         assert_eq!(PlainName::parse(".."), path(PathError::DotComponent));
         assert_eq!(PlainName::parse("."), path(PathError::DotComponent));

@@ -51,6 +51,8 @@ struct State {
     content: u64,
     /// It cannot be written: the session goes on without.
     broken: bool,
+    /// Why, until that is told.
+    trouble: Option<io::Error>,
     /// A file is looked for that only an earlier roll may tell of.
     looking: bool,
 }
@@ -86,6 +88,7 @@ impl Keeper {
                 early_bytes: 0,
                 content: 0,
                 broken: false,
+                trouble: None,
                 looking: false,
             }),
         }
@@ -161,7 +164,8 @@ impl Keeper {
     fn write(&self, state: &mut State) {
         let written = self.begin(state).and_then(Roll::flush);
         state.content = 0;
-        state.broken = written.is_err();
+        state.trouble = written.err();
+        state.broken = state.trouble.is_some();
         let State {
             rolls,
             roll: Some(roll),
@@ -177,6 +181,11 @@ impl Keeper {
         if rolls.has_finished(*source) && roll.sync().is_ok() {
             rolls.remove_finished(*source);
         }
+    }
+
+    /// What has kept it from being written, to be told once.
+    pub(crate) fn take_trouble(&self) -> Option<io::Error> {
+        self.lock().trouble.take()
     }
 
     /// Makes durable which files are complete: partial files are found only where there is a roll.

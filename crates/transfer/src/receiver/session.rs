@@ -246,6 +246,7 @@ impl Session {
                     // Whoever lets go of a directory last may be somebody who flushes nothing.
                     self.inbox.reports.flush();
                     self.inbox.keeper.flush();
+                    self.tell_trouble(observer);
                 }
                 () = sleep_until(timeout_at) => self.proto.handle_timeout(self.started.elapsed())?,
                 () = cancel.cancelled() => return Err(Error::Interrupted),
@@ -508,6 +509,13 @@ impl Session {
                 session,
                 (sender, times),
             ));
+        }
+    }
+
+    fn tell_trouble(&self, observer: &mut Observer) {
+        if let Some(error) = self.inbox.keeper.take_trouble() {
+            let message = error.to_string();
+            observer(&Event::NothingNoted { message });
         }
     }
 

@@ -170,6 +170,22 @@ fn a_destination_without_rolls_or_with_something_else_of_that_name_has_none() {
 }
 
 #[test]
+fn a_copy_of_a_roll_is_none() {
+    let (root, elsewhere) = (tempdir().unwrap(), tempdir().unwrap());
+    leave(root.path(), 0..3);
+    let place = root.path().join(".packhorse");
+    let copied = elsewhere.path().join(".packhorse");
+    fs::create_dir(&copied).unwrap();
+    for roll in fs::read_dir(&place).unwrap() {
+        let roll = roll.unwrap();
+        fs::copy(roll.path(), copied.join(roll.file_name())).unwrap();
+    }
+    let rolls = |root: &Path| Rolls::open(&directory(root), THIS_BOOT).unwrap();
+    assert!(!rolls(root.path()).is_empty());
+    assert!(rolls(elsewhere.path()).is_empty());
+}
+
+#[test]
 fn names_that_are_the_program_s_own() {
     for own in [
         &b".packhorse"[..],
