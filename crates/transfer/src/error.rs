@@ -56,6 +56,12 @@ pub enum Error {
         /// What the system said.
         error: io::Error,
     },
+    /// Somebody has removed the destination directory while it was received into.
+    #[error("the destination directory '{0}' was removed")]
+    DestinationRemoved(
+        /// The directory, escaped.
+        String,
+    ),
     /// Whoever answered does not speak the protocol.
     #[error(transparent)]
     Preface(#[from] PrefaceError),
@@ -190,6 +196,7 @@ impl Error {
             Self::Source(_)
             | Self::Listen(_)
             | Self::Destination { .. }
+            | Self::DestinationRemoved(_)
             | Self::Full(_)
             | Self::Storage(_)
             | Self::Resources { .. } => ErrorClass::Storage,
@@ -219,6 +226,7 @@ impl Error {
             | Self::InsecureAddress(_)
             | Self::Destination { .. }
             | Self::CodeBurnt(_) => "nothing was received",
+            Self::DestinationRemoved(_) => "what had been received is gone with it",
             _ => {
                 "files that were verified are complete under their names at the destination, and verified parts \
                  of large ones are kept there: the same command again goes on from them"
@@ -249,6 +257,9 @@ impl Error {
             }
             Self::Lost(error) | Self::Destination { error, .. } if lacks_descriptors(error) => {
                 MORE_DESCRIPTORS
+            }
+            Self::DestinationRemoved(_) => {
+                "start the receiver again, and give the sender's command again"
             }
             Self::Destination { .. } => "choose another directory, or change its permissions",
             Self::Preface(PrefaceError::Version(_)) | Self::Refused(Refusal::Version) => {

@@ -49,6 +49,12 @@ impl Directory {
         &self.storage
     }
 
+    /// Whether somebody has removed it since it was opened: nothing can be made in it then.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        fstat(self).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
     /// Opens a directory beneath this one, through no symbolic link: the kernel sees to it
     /// (`openat2`), or, where it cannot, every component is opened by itself.
     ///

@@ -7,13 +7,18 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::Signal;
+
 use crate::harness::compare::{
     assert_nothing_left_over, assert_only_remains, assert_same_tree, is_earlier_state,
 };
+use crate::harness::proxy::Proxy;
 use crate::harness::surroundings::{SmallDisk, is_root, works};
+use crate::harness::tree::many_small_files;
 use crate::harness::{
     CODE, Ended, Ground, Packhorse, assert_same_file, not_shown, transfer, transfer_whole,
 };
+use crate::resume::wait_until_it_stands;
 
 const MIB: u64 = 1 << 20;
 
@@ -241,4 +246,34 @@ fn destination_that_is_a_file_is_refused() {
         .run()
         .expect_code(5)
         .expect_says("beside/file");
+}
+
+/// Said once, and not of each file; the next session makes it again.
+#[test]
+fn a_destination_that_is_removed() {
+    let ground = Ground::new();
+    many_small_files(ground.source().join("tree"), 500);
+    ground.source_file("tree/z.bin", vec![7; 20 << 20]);
+    let destination = ground.destination().join("into");
+    let tree = ground.source().join("tree");
+    let mut receiver = Packhorse::recv(&destination).arg("--keep").start();
+    let address = receiver.address();
+    let proxy = Proxy::to(&address);
+    proxy.stop_after(10 << 20);
+    let sender = Packhorse::send(&[&tree], &proxy.address()).start();
+    wait_until_it_stands(&mut receiver, &proxy);
+    fs::remove_dir_all(&destination).expect("it is there");
+    proxy.go_on();
+    sender.wait().expect_code(5).expect_says("was removed");
+    for _ in 0..2 {
+        Packhorse::send(&[&tree], &address).run().expect_code(0);
+        assert_same_tree(&tree, &destination.join("tree"));
+        fs::remove_dir_all(&destination).expect("it is there");
+    }
+    receiver.signal(Signal::INT);
+    let receiver = receiver.wait();
+    receiver
+        .expect_says("the destination directory")
+        .expect_says("was removed");
+    assert!(receiver.events_named("failed").is_empty());
 }

@@ -84,6 +84,7 @@ pub async fn receive(
         options.stages,
     ));
     let mut receiver = Receiver {
+        storage: options.storage,
         destination,
         directory: options.directory,
         door: Door::new(listener, Arc::clone(&reception)),
@@ -121,6 +122,10 @@ pub(crate) fn open_destination(
     };
     fs::create_dir_all(directory).map_err(failed)?;
     let root = Arc::new(Directory::open_root_on(storage, directory).map_err(failed)?);
+    // The working directory may be one that has no name any more.
+    if root.is_removed() {
+        return Err(failed(io::Error::other("the directory was removed")));
+    }
     // A place that cannot be written shows now, and not file by file.
     drop(
         root.create_file(Mode::from_st_mode(0o600))
@@ -133,6 +138,7 @@ pub(crate) fn open_destination(
 const HELD_NEWS: usize = 1000;
 
 struct Receiver {
+    storage: Arc<dyn Storage>,
     destination: Arc<Directory>,
     directory: PathBuf,
     door: Door,
@@ -413,12 +419,23 @@ impl Receiver {
         Ok(None)
     }
 
+    /// Makes the destination anew where somebody has removed it since the last session. Where that cannot be done, the next one
+    /// says so.
+    fn reopen_destination(&mut self) {
+        if self.destination.is_removed()
+            && let Ok(made) = open_destination(Arc::clone(&self.storage), &self.directory)
+        {
+            self.destination = made;
+        }
+    }
+
     /// Serves one session, and goes on accepting: its lanes come by the same door.
     async fn serve(
         &mut self,
         authenticated: Box<Authenticated>,
         cancel: &Cancel,
     ) -> Result<(Receipt, Farewell), Error> {
+        self.reopen_destination();
         let setting = session::Setting {
             destination: Arc::clone(&self.destination),
             directory: self.directory.clone(),

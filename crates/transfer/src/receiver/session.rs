@@ -371,6 +371,7 @@ impl Session {
             .syncer
             .promise(self.setting.assurance.and(wanted));
         self.inbox.keeper.offered(subdirectory.clone(), source);
+        self.check_destination()?;
         let destination = match &subdirectory {
             None => Arc::clone(&self.setting.destination),
             Some(path) => Arc::new(self.open_subdirectory(path)?),
@@ -389,6 +390,14 @@ impl Session {
         self.orders = Some(orders);
         self.threads.push(thread);
         Ok(())
+    }
+
+    /// Nothing can be stored in a directory that is not there any more, whatever the system says of each file.
+    fn check_destination(&self) -> Result<(), Error> {
+        match self.setting.destination.is_removed() {
+            true => Err(Error::DestinationRemoved(self.directory())),
+            false => Ok(()),
+        }
     }
 
     /// The destination, as it may be shown.
@@ -444,6 +453,7 @@ impl Session {
             }
             Report::Kept(number) => self.proto.kept(number),
             Report::Failed(number, failure) => {
+                self.check_destination()?;
                 self.proto.failed(number, failure);
             }
             Report::Durable(Ok(())) => self.durable = Some(Durable::Yes),
