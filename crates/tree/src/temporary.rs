@@ -139,6 +139,17 @@ impl Temporary {
         true
     }
 
+    /// Cuts off what somebody else has written behind the end of a file that others can reach.
+    ///
+    /// # Errors
+    /// The operating system refuses.
+    pub fn cut_to_size(&self) -> io::Result<()> {
+        match &self.journal {
+            Some(journal) => journal.cut_to_size(),
+            None => Ok(()),
+        }
+    }
+
     /// Leaves nothing of it, where dropping would.
     pub fn discard(&self) {
         if let Some(journal) = &self.journal {
@@ -229,9 +240,7 @@ impl Temporary {
             name: name.to_string(),
             error,
         };
-        if let Some(journal) = &self.journal {
-            journal.cut_to_size().map_err(of_io)?;
-        }
+        self.cut_to_size().map_err(of_io)?;
         node::set_file_metadata(&self.file, metadata)
             .map_err(|error| PlaceError::io(name, error))?;
         let named = self.journal.as_ref().map(|journal| &journal.part);

@@ -291,6 +291,7 @@ fn gives_back(temporary: &Temporary, content: Content, assurance: Assurance) -> 
     if !assurance.reread {
         return Ok(true);
     }
+    temporary.cut_to_size()?;
     temporary.forget_cached()?;
     let read_at = |buffer: &mut [u8], offset| temporary.read_at(buffer, offset);
     let found = hash_of(read_at, &mut vec![0; BUFFER])?;

@@ -1,7 +1,6 @@
 //! Some entries of a tree do not arrive. Once what hindered them has gone, the same command brings them, and only them.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -212,12 +211,20 @@ fn somebody_has_put_another_file_in_the_place_of_a_partial_file() {
 
 #[test]
 fn somebody_has_written_behind_the_end_of_a_partial_file() {
-    let mut crossing = crossing("a partial file has become longer than its file");
-    let part = break_off(&mut crossing);
-    let part = File::options().append(true).open(part);
-    part.expect("it is there")
-        .write_all(b"more")
-        .expect("there is room");
-    crossing.complete();
-    crossing.report(1);
+    for reread in [false, true] {
+        let mut crossing = crossing("a partial file has become longer than its file");
+        let part = break_off(&mut crossing);
+        let part = File::options().write(true).open(part).expect("it is there");
+        part.write_all_at(b"more", LARGE).expect("there is room");
+        if reread {
+            crossing.options[1].push("--reread".to_owned());
+        }
+        // The first time.
+        let pair = crossing.start([None, None]);
+        let (sender, receiver) = crossing.end(pair);
+        sender.expect_code(0);
+        receiver.expect_code(0);
+        crossing.assert_whole();
+        crossing.report(1);
+    }
 }
