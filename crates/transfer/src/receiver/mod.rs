@@ -171,6 +171,14 @@ struct Broken {
     until: Instant,
 }
 
+/// What comes of a session that was served.
+enum Settled {
+    /// It is over.
+    Over(Result<Receipt, Error>),
+    /// Its sender is waited for.
+    Broken(Broken),
+}
+
 /// What was waited for.
 enum Next {
     Session(Box<Authenticated>),
@@ -206,9 +214,9 @@ impl Receiver {
                     let peer = authenticated.peer;
                     let served = self.serve(authenticated, cancel).await;
                     match self.settle(peer, served) {
-                        Ok(outcome) => (peer, outcome),
-                        Err(waited_for) => {
-                            broken = Some(*waited_for);
+                        Settled::Over(outcome) => (peer, outcome),
+                        Settled::Broken(session) => {
+                            broken = Some(session);
                             continue;
                         }
                     }
@@ -254,12 +262,8 @@ impl Receiver {
         receipt
     }
 
-    /// How a session that was served ended; an error where its sender is waited for.
-    fn settle(
-        &self,
-        peer: SocketAddr,
-        served: Result<(Receipt, Farewell), Error>,
-    ) -> Result<Result<Receipt, Error>, Box<Broken>> {
+    /// What comes of a session that was served.
+    fn settle(&self, peer: SocketAddr, served: Result<(Receipt, Farewell), Error>) -> Settled {
         let (outcome, message, at_most) = match served {
             Ok((receipt, Farewell::Missed(error))) if !self.retry_for.is_zero() => {
                 let message = format!(
@@ -267,12 +271,12 @@ impl Receiver {
                 );
                 (Ok(receipt), message, self.retry_for.min(LINGER))
             }
-            Ok((receipt, _)) => return Ok(Ok(receipt)),
+            Ok((receipt, _)) => return Settled::Over(Ok(receipt)),
             Err(error) if self.waits_after(&error) => {
                 let message = error.to_string();
                 (Err(error), message, self.retry_for)
             }
-            Err(error) => return Ok(Err(error)),
+            Err(error) => return Settled::Over(Err(error)),
         };
         self.tell(&Event::Waiting {
             peer,
@@ -280,11 +284,11 @@ impl Receiver {
             at_most,
         });
         self.reception.use_code_again();
-        Err(Box::new(Broken {
+        Settled::Broken(Broken {
             peer,
             outcome,
             until: Instant::now() + at_most,
-        }))
+        })
     }
 
     /// Whether the sender of a session that ended like this may come again, and is waited for.
