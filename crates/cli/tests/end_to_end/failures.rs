@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::harness::compare::{
-    assert_nothing_left_over, assert_only_remains, assert_same_tree, is_earlier_state,
+    assert_nothing_left_over, assert_only_remains, assert_same_tree, assert_untouched,
+    is_earlier_state,
 };
 use crate::harness::surroundings::{SmallDisk, is_root, works};
 use crate::harness::{
@@ -227,9 +228,15 @@ fn receipt_that_does_not_fit_is_no_success() {
         .arg("--receipt")
         .arg(ground.beside().join("disk/receipt.json"))
         .run();
-    sender.expect_code(5).expect_says("receipt.json");
+    sender
+        .expect_code(5)
+        .expect_says("disk/receipt.json': No space left on device")
+        .expect_says("there is no receipt of it")
+        .expect_says("try: take the other side's");
+    let said = sender.stderr_text();
+    assert!(!said.contains(".packhorse"), "{said}");
     receiver.wait().expect_code(0);
-    assert!(!ground.beside().join("disk/receipt.json").exists());
+    assert_untouched(&ground.beside().join("disk"));
 }
 
 #[test]
