@@ -257,7 +257,7 @@ Example:
 pub(crate) struct Verify {
     /// The directory that was received into
     pub(crate) dir: PathBuf,
-    /// A file that --receipt wrote
+    /// A file that --receipt wrote, or '/dev/stdin'
     pub(crate) receipt: PathBuf,
     /// One JSON object a line
     #[arg(long)]

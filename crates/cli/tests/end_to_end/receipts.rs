@@ -215,6 +215,30 @@ fn receipt_that_cannot_be_written_is_named_as_it_was_given() {
     assert!(!said.contains(".packhorse"), "{said}");
 }
 
+/// Nobody may ever write into it.
+#[test]
+fn verify_waits_for_no_pipe_but_one_that_it_was_given() {
+    let ground = Ground::new();
+    let (_, receipt) = send_for_receipts(&ground);
+    let pipe = ground.beside().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    for unfit in [pipe, ground.beside()] {
+        verify(&ground, &unfit)
+            .expect_code(2)
+            .expect_says("is not a regular file")
+            .expect_says("try: name a file");
+    }
+    for place in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let verified = Packhorse::verb("verify")
+            .arg(ground.destination())
+            .arg(place)
+            .input(fs::read(&receipt).expect("a receipt"))
+            .run();
+        verified.expect_code(0);
+    }
+}
+
 #[test]
 fn demo_runs_and_cleans_up() {
     let ground = Ground::new();
