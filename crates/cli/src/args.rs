@@ -230,7 +230,8 @@ pub(crate) struct Records {
     /// Write one JSON object a line for everything that happens; '-' is standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) events: Option<PathBuf>,
-    /// Write the receipt as JSON, for 'packhorse verify'
+    /// Write the receipt as JSON, for 'packhorse verify'. With 'recv --keep' each session's takes the place of
+    /// the last one's
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) receipt: Option<PathBuf>,
     /// Log each write and read call on its sockets into this file: offset, length, time, TCP_INFO. It is
