@@ -119,7 +119,8 @@ pub(crate) struct Recv {
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true,
           default_missing_value = "only")]
     pub(crate) classic: Option<Classic>,
-    /// Keep files that are already there instead of replacing them
+    /// Keep files and links that are already there instead of replacing them. Directories get the permissions
+    /// and times that are sent
     #[arg(long)]
     pub(crate) keep_existing: bool,
     /// Wait so long for a sender whose connection broke, with the same code; 0 gives it up at once
