@@ -1,5 +1,6 @@
 //! What can end a transfer, whose fault it is, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub enum Error {
     #[error("{0} can be reached by other machines, and this session would have no encryption")]
     InsecureAddress(SocketAddr),
     /// The destination directory cannot be used.
-    #[error("cannot receive into '{directory}': {error}")]
+    #[error("cannot receive into '{directory}': {}", Refusing(error))]
     Destination {
         /// The directory, escaped.
         directory: String,
@@ -128,6 +129,27 @@ pub enum Error {
     /// This side was interrupted.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// Why a directory cannot be used.
+struct Refusing<'a>(&'a io::Error);
+
+impl fmt::Display for Refusing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            // A directory may be there already: it is something else.
+            io::ErrorKind::AlreadyExists => f.write_str("it is not a directory"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+/// Whether something else is there, or on the way to it.
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+    )
 }
 
 /// An abort's words, or where there are none, what its code means.
@@ -250,6 +272,7 @@ impl Error {
             Self::Lost(error) | Self::Destination { error, .. } if lacks_descriptors(error) => {
                 MORE_DESCRIPTORS
             }
+            Self::Destination { error, .. } if is_no_directory(error) => "name a directory",
             Self::Destination { .. } => "choose another directory, or change its permissions",
             Self::Preface(PrefaceError::Version(_)) | Self::Refused(Refusal::Version) => {
                 "install the same version of packhorse on both sides"

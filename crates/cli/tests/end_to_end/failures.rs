@@ -247,5 +247,6 @@ fn destination_that_is_a_file_is_refused() {
     Packhorse::recv(&file)
         .run()
         .expect_code(5)
-        .expect_says("beside/file");
+        .expect_says("beside/file': it is not a directory")
+        .expect_says("try: name a directory");
 }
