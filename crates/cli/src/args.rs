@@ -119,7 +119,8 @@ pub(crate) struct Recv {
     #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true,
           default_missing_value = "only")]
     pub(crate) classic: Option<Classic>,
-    /// Keep files that are already there instead of replacing them
+    /// Keep files and links that are already there instead of replacing them. Directories get the permissions
+    /// and times that are sent
     #[arg(long)]
     pub(crate) keep_existing: bool,
     /// Wait so long for a sender whose connection broke, with the same code; 0 gives it up at once
@@ -230,7 +231,8 @@ pub(crate) struct Records {
     /// Write one JSON object a line for everything that happens; '-' is standard output
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) events: Option<PathBuf>,
-    /// Write the receipt as JSON, for 'packhorse verify'
+    /// Write the receipt as JSON, for 'packhorse verify'. With 'recv --keep' each session's takes the place of
+    /// the last one's
     #[arg(long, value_name = "FILE", help_heading = OUTPUT)]
     pub(crate) receipt: Option<PathBuf>,
     /// Log each write and read call on its sockets into this file: offset, length, time, TCP_INFO. It is
@@ -257,7 +259,7 @@ Example:
 pub(crate) struct Verify {
     /// The directory that was received into
     pub(crate) dir: PathBuf,
-    /// A file that --receipt wrote
+    /// A file that --receipt wrote, or '/dev/stdin'
     pub(crate) receipt: PathBuf,
     /// One JSON object a line
     #[arg(long)]

@@ -1,14 +1,10 @@
-//! `--receipt FILE`: written beside FILE while entries arrive, and named at the end, so that a broken
-//! session leaves no half receipt.
+//! `--receipt FILE`: written while entries arrive, and named at the end, so that a broken session leaves no half receipt.
 
-use std::fs::Permissions;
 use std::io::{self, BufWriter};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use packhorse_transfer::Event;
-use packhorse_transfer::receipt_file::ReceiptWriter;
-use tempfile::NamedTempFile;
+use packhorse_transfer::receipt_file::{ReceiptFile, ReceiptPlace, ReceiptWriter};
 
 use crate::faults::reach;
 use crate::report::{Failure, shown};
@@ -16,13 +12,14 @@ use crate::report::{Failure, shown};
 /// The receipt file of one session after the other.
 pub(crate) struct ReceiptOutput {
     path: PathBuf,
+    place: ReceiptPlace,
     state: State,
 }
 
 enum State {
     /// Opened, so that a place that cannot be written shows before anything moves.
-    Ready(NamedTempFile),
-    Writing(Box<ReceiptWriter<BufWriter<NamedTempFile>>>),
+    Ready(ReceiptFile),
+    Writing(Box<ReceiptWriter<BufWriter<ReceiptFile>>>),
     /// Named: the last session is over.
     Written,
     Failed(io::Error),
@@ -34,11 +31,16 @@ impl ReceiptOutput {
             let what = format!("'{}' exists and is not a regular file", shown(path));
             return Err(Failure::usage(what, "name another file for the receipt"));
         }
-        let temporary =
-            temporary(path).map_err(|error| Failure::file("write the receipt to", path, &error))?;
+        let begun = ReceiptPlace::open(path).and_then(|place| Ok((place.begin()?, place)));
+        let (file, place) = begun.map_err(|error| {
+            Failure::file("write the receipt to", path, &error)
+                .means("nothing was sent or received")
+                .hint("name a file for it in a directory that exists and that you may write to")
+        })?;
         Ok(Self {
             path: path.to_owned(),
-            state: State::Ready(temporary),
+            place,
+            state: State::Ready(file),
         })
     }
 
@@ -66,18 +68,23 @@ impl ReceiptOutput {
         };
         Some(
             Failure::file("write the receipt to", &self.path, error)
-                .means("everything else is done; there is no receipt file"),
+                .means(
+                    "everything else is done; there is no receipt of it, and a file that had the name is as it was",
+                )
+                .hint(
+                    "take the other side's, where that was started with --receipt: both write the same",
+                ),
         )
     }
 
     fn begin(&mut self) -> io::Result<()> {
-        let temporary = match std::mem::replace(&mut self.state, State::Written) {
-            State::Ready(temporary) => temporary,
+        let file = match std::mem::replace(&mut self.state, State::Written) {
+            State::Ready(file) => file,
             // Once a receipt was lost, that is what has to be told in the end.
             State::Failed(error) => return Err(error),
-            _ => temporary(&self.path)?,
+            _ => self.place.begin()?,
         };
-        let writer = ReceiptWriter::new(BufWriter::new(temporary))?;
+        let writer = ReceiptWriter::new(BufWriter::new(file))?;
         self.state = State::Writing(Box::new(writer));
         Ok(())
     }
@@ -92,22 +99,10 @@ impl ReceiptOutput {
         };
         let file = writer.finish(receipt)?.into_inner()?;
         reach("receipt.before");
-        file.persist(&self.path)?;
+        file.commit()?;
         reach("receipt.after");
         Ok(())
     }
-}
-
-fn temporary(path: &Path) -> io::Result<NamedTempFile> {
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    tempfile::Builder::new()
-        .prefix(".packhorse-receipt-")
-        // As any new file: what the umask leaves of it.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(directory)
 }
 
 #[cfg(test)]

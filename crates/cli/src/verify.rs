@@ -1,6 +1,6 @@
 //! `packhorse verify`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::Path;
 
@@ -18,8 +18,7 @@ use crate::units;
 const VERSION: u32 = 1;
 
 pub(crate) fn run(ui: &Ui, args: &Verify) -> Result<Exit, Failure> {
-    let file = File::open(&args.receipt)
-        .map_err(|error| Failure::file("open the receipt", &args.receipt, &error))?;
+    let file = open(&args.receipt)?;
     let mut written = Ok(());
     let mut report = |difference: Difference| {
         let wanted = difference.what != Differs::Extra || ui.volume() >= Volume::Verbose;
@@ -39,6 +38,25 @@ pub(crate) fn run(ui: &Ui, args: &Verify) -> Result<Exit, Failure> {
     let same = summary.is_same();
     show_summary(ui, &summary);
     after_data(written, if same { Exit::Done } else { Exit::SomeFailed })
+}
+
+/// Opens the receipt. A named pipe that nobody writes into would be waited for without end.
+fn open(receipt: &Path) -> Result<File, Failure> {
+    let failed = |error| Failure::file("open the receipt", receipt, &error);
+    let found = fs::metadata(receipt).map_err(failed)?;
+    if !found.is_file() && !is_handed_over(receipt) {
+        let what = format!("'{}' is not a regular file", shown(receipt));
+        let hint = "name a file that --receipt wrote, or pipe one in and name /dev/stdin";
+        return Err(Failure::usage(what, hint));
+    }
+    File::open(receipt).map_err(failed)
+}
+
+/// Whether it names what whoever started this process has opened for it: standard input, or what a shell puts in the
+/// place of `<(COMMAND)`.
+fn is_handed_over(receipt: &Path) -> bool {
+    let places = ["/dev/fd", "/dev/stdin", "/proc/self/fd"];
+    places.iter().any(|place| receipt.starts_with(place))
 }
 
 /// Says what a verification found, in one line.

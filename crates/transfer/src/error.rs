@@ -1,5 +1,6 @@
 //! What can end a transfer, whose fault it is, and what to do about it.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub enum Error {
     #[error("{0} can be reached by other machines, and this session would have no encryption")]
     InsecureAddress(SocketAddr),
     /// The destination directory cannot be used.
-    #[error("cannot receive into '{directory}': {error}")]
+    #[error("cannot receive into '{directory}': {}", Refusing(error))]
     Destination {
         /// The directory, escaped.
         directory: String,
@@ -100,8 +101,8 @@ pub enum Error {
     /// The connection ended in the middle.
     #[error("the connection to the other side was lost: {0}")]
     Lost(io::Error),
-    /// The receiver's disk is full.
-    #[error("the destination is full: {0}")]
+    /// The receiver's disk is full: how, and what that left out.
+    #[error("the destination {0}")]
     Full(String),
     /// This side's storage failed altogether.
     #[error("{0}")]
@@ -128,12 +129,36 @@ pub enum Error {
     /// Whatever it was, it came before the first entry.
     #[error(transparent)]
     Early(Box<Error>),
+    /// Whatever it was, the receiver had told of no entry by then.
+    #[error(transparent)]
+    Unanswered(Box<Error>),
     /// Whatever it was, what was read from standard input cannot be read again.
     #[error(transparent)]
     Stream(Box<Error>),
     /// This side was interrupted.
     #[error("interrupted")]
     Interrupted,
+}
+
+/// Why a directory cannot be used.
+struct Refusing<'a>(&'a io::Error);
+
+impl fmt::Display for Refusing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind() {
+            // A directory may be there already: it is something else.
+            io::ErrorKind::AlreadyExists => f.write_str("it is not a directory"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+/// Whether something else is there, or on the way to it.
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory
+    )
 }
 
 /// An abort's words, or where there are none, what its code means.
@@ -178,7 +203,7 @@ impl Error {
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Early(error) | Self::Stream(error) => error.class(),
+            Self::Early(error) | Self::Unanswered(error) | Self::Stream(error) => error.class(),
             Self::NotAgain { last, .. } => last.class(),
             Self::Classic(error) => error.class(),
             Self::Name { .. }
@@ -211,6 +236,9 @@ impl Error {
     pub fn consequence(&self) -> &'static str {
         match self {
             Self::Early(_) => "nothing was transferred",
+            Self::Unanswered(_) => {
+                "the receiver has said of nothing that it is there: the same command again sends what is not"
+            }
             Self::Stream(_) => {
                 "nothing is kept at the destination of what came from standard input, unless all of it was verified; files \
                  that were verified are complete there"
@@ -238,7 +266,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Early(error) => return error.hint(),
+            Self::Early(error) | Self::Unanswered(error) => return error.hint(),
+            Self::Stream(error) if error.is_full() => {
+                "make room there, and run the same command again, with what writes into it"
+            }
             Self::Stream(_) => {
                 "run the same command again, with what writes into it: a pipe cannot be sent from where it broke"
             }
@@ -261,6 +292,7 @@ impl Error {
             Self::DestinationRemoved(_) => {
                 "start the receiver again, and give the sender's command again"
             }
+            Self::Destination { error, .. } if is_no_directory(error) => "name a directory",
             Self::Destination { .. } => "choose another directory, or change its permissions",
             Self::Preface(PrefaceError::Version(_)) | Self::Refused(Refusal::Version) => {
                 "install the same version of packhorse on both sides"
@@ -287,7 +319,7 @@ impl Error {
     /// Whether it may be over when the connection is made again.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Early(error) => error.may_pass(),
+            Self::Early(error) | Self::Unanswered(error) | Self::Stream(error) => error.may_pass(),
             Self::Connect { .. } | Self::Resolve(_) | Self::Refused(Refusal::Busy) => true,
             Self::Silent(_) | Self::NotReading | Self::Lost(_) => true,
             Self::PeerAborted { code, .. } => {
@@ -298,10 +330,20 @@ impl Error {
         }
     }
 
+    /// Whether the destination has no room.
+    fn is_full(&self) -> bool {
+        let code = match self {
+            Self::PeerAborted { code, .. } => *code,
+            Self::Unanswered(error) => return error.is_full(),
+            other => other.abort_code(),
+        };
+        code == AbortCode::StorageFull
+    }
+
     /// Whether the receiver is serving another sender.
     pub(crate) fn is_busy(&self) -> bool {
         match self {
-            Self::Early(error) => error.is_busy(),
+            Self::Early(error) | Self::Unanswered(error) => error.is_busy(),
             Self::Refused(refusal) => *refusal == Refusal::Busy,
             Self::PeerAborted { code, .. } => *code == AbortCode::Refused,
             _ => false,
@@ -316,7 +358,9 @@ impl Error {
     /// How the peer is told, where it has to be.
     pub(crate) fn abort_code(&self) -> AbortCode {
         match self {
-            Self::Early(error) | Self::Stream(error) => error.abort_code(),
+            Self::Early(error) | Self::Unanswered(error) | Self::Stream(error) => {
+                error.abort_code()
+            }
             Self::NotAgain { last, .. } => last.abort_code(),
             Self::Interrupted => AbortCode::Interrupted,
             Self::Full(_) => AbortCode::StorageFull,
@@ -360,6 +404,7 @@ fn abort_class(code: AbortCode) -> ErrorClass {
 fn abort_hint(code: AbortCode) -> Option<&'static str> {
     match code {
         AbortCode::StorageFull => Some("make room there, and run the same command again"),
+        AbortCode::Storage => Some("see to it there, and run the same command again"),
         AbortCode::Interrupted => Some("run the same command again"),
         AbortCode::Deadline | AbortCode::LaneLost => {
             Some("run the same command again when the network is back")

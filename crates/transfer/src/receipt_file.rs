@@ -23,10 +23,12 @@
 //! know, up to [`MAX_FIELD`] bytes each, and refuses a higher `v`.
 
 mod fields;
+mod place;
 mod read;
 mod write;
 
 pub use fields::{EntryFields, PathFields, hex, timestamp_text};
+pub use place::{ReceiptFile, ReceiptPlace};
 pub use read::{MAX_FIELD, ReceiptFileError, read};
 pub use write::{ReceiptWriter, Totals};
 

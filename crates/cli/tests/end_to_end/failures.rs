@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::Signal;
 
 use crate::harness::compare::{
-    assert_nothing_left_over, assert_only_remains, assert_same_tree, is_earlier_state,
+    assert_nothing_left_over, assert_only_remains, assert_same_tree, assert_untouched,
+    is_earlier_state,
 };
 use crate::harness::proxy::Proxy;
 use crate::harness::surroundings::{SmallDisk, is_root, works};
@@ -197,6 +198,75 @@ fn file_larger_than_the_room_is_named_and_the_rest_arrives() {
     assert_nothing_left_over(&destination);
 }
 
+/// Rounded to three digits both are the same.
+#[test]
+fn file_that_just_does_not_fit_is_told_to_the_byte() {
+    let ground = Ground::new();
+    let destination = ground.destination();
+    let Some(_disk) = SmallDisk::mount(destination.clone(), "20m") else {
+        return not_shown("file_that_just_does_not_fit", "mounting needs privileges");
+    };
+    let file = ground.sparse_file("file", 20 * MIB);
+    let (sender, receiver) = transfer(&[&file], &destination);
+    for side in [&receiver, &sender] {
+        side.expect_code(1)
+            .expect_says("it takes 20971520 bytes, and 209")
+            .expect_says("make room there, and run the same command again");
+    }
+}
+
+/// There is room, and yet nothing can be stored.
+#[test]
+fn inodes_that_ran_out_are_named() {
+    let ground = Ground::new();
+    let Some(_disk) = SmallDisk::mount(ground.destination(), "16m,nr_inodes=20") else {
+        return not_shown("inodes_that_ran_out", "mounting needs privileges");
+    };
+    for number in 0..40 {
+        ground.source_file(&format!("tree/{number}"), "content");
+    }
+    let tree = ground.source().join("tree");
+    let (sender, receiver) = transfer(&[&tree], &ground.destination());
+    for side in [&receiver, &sender] {
+        side.expect_code(5)
+            .expect_says("has no inodes left")
+            .expect_says("of 280 B are there")
+            .expect_says("try: make room there");
+        let said = side.stderr_text();
+        assert!(
+            !said.contains("is full") && !said.contains(" 0 files"),
+            "{said}"
+        );
+    }
+}
+
+/// Nothing is kept of what nobody can send from where it broke.
+#[test]
+fn stream_that_does_not_fit_leaves_nothing_and_says_so() {
+    let ground = Ground::new();
+    let disk = ground.destination();
+    let Some(_disk) = SmallDisk::mount(disk.clone(), "4m") else {
+        return not_shown("stream_that_does_not_fit", "mounting needs privileges");
+    };
+    let mut receiver = Packhorse::recv(&disk).start();
+    let sender = Packhorse::send(&[Path::new("-")], &receiver.address())
+        .args(["--name", "stream"])
+        .input(vec![7; 30 << 20])
+        .run();
+    for side in [receiver.wait(), sender] {
+        side.expect_code(5)
+            .expect_says("'stream': No space left on device (os error 28); nothing is kept of it")
+            .expect_says("try: make room there")
+            .expect_says("with what writes into it");
+        let said = side.stderr_text();
+        assert!(
+            !said.contains("0 B") && !said.contains("verified parts"),
+            "{said}"
+        );
+    }
+    assert_nothing_left_over(&disk);
+}
+
 /// Their size says 0, and they are not empty: storing them empty would lose what they hold.
 #[test]
 fn files_that_are_made_when_read_fail_by_name() {
@@ -213,6 +283,27 @@ fn destination_that_takes_no_files_is_refused_at_once() {
     let receiver = Packhorse::recv(Path::new("/proc")).run();
     receiver.expect_code(5).expect_says("/proc");
     assert!(receiver.events_named("listening").is_empty());
+}
+
+/// Nothing was begun that could go on.
+#[test]
+fn subdirectory_behind_a_link_is_refused_with_nothing_transferred() {
+    let ground = Ground::new();
+    symlink(ground.beside(), ground.destination().join("link")).expect("a link");
+    let file = ground.source_file("file", "content");
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let to = format!("ph://{}/link", receiver.address());
+    let sender = Packhorse::send(&[&file], &to).run();
+    for (side, consequence) in [
+        (sender, "the receiver has said of nothing that it is there"),
+        (receiver.wait(), "nothing was transferred"),
+    ] {
+        side.expect_code(5)
+            .expect_says("a symbolic link is in the way")
+            .expect_says(consequence)
+            .expect_says("try: ");
+    }
+    assert_untouched(&ground.beside());
 }
 
 #[test]
@@ -232,9 +323,15 @@ fn receipt_that_does_not_fit_is_no_success() {
         .arg("--receipt")
         .arg(ground.beside().join("disk/receipt.json"))
         .run();
-    sender.expect_code(5).expect_says("receipt.json");
+    sender
+        .expect_code(5)
+        .expect_says("disk/receipt.json': No space left on device")
+        .expect_says("there is no receipt of it")
+        .expect_says("try: take the other side's");
+    let said = sender.stderr_text();
+    assert!(!said.contains(".packhorse"), "{said}");
     receiver.wait().expect_code(0);
-    assert!(!ground.beside().join("disk/receipt.json").exists());
+    assert_untouched(&ground.beside().join("disk"));
 }
 
 #[test]
@@ -245,7 +342,8 @@ fn destination_that_is_a_file_is_refused() {
     Packhorse::recv(&file)
         .run()
         .expect_code(5)
-        .expect_says("beside/file");
+        .expect_says("beside/file': it is not a directory")
+        .expect_says("try: name a directory");
 }
 
 /// Said once, and not of each file; the next session makes it again.

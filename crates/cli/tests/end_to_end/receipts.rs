@@ -137,6 +137,108 @@ fn verify_without_a_receipt_says_so() {
     said.expect_code(5).expect_says("missing.json");
 }
 
+/// Whoever dies, and however: what is not whole has no name that would stay.
+#[test]
+fn receipt_of_a_session_that_was_killed_is_not_there() {
+    let ground = Ground::new();
+    let source = ground.sparse_file("long.img", 16 << 30);
+    let receipt = |name: &str| ground.beside().join(name);
+    let mut receiver = Packhorse::recv(&ground.destination())
+        .arg("--receipt")
+        .arg(receipt("receiver.json"))
+        .start();
+    let mut sender = Packhorse::send(&[&source], &receiver.address())
+        .arg("--receipt")
+        .arg(receipt("sender.json"))
+        .start();
+    sender.wait_until_moving();
+    sender.kill();
+    receiver.kill();
+    assert_untouched(&ground.beside());
+}
+
+#[test]
+fn receipt_that_is_written_into_the_source_is_not_sent() {
+    let ground = Ground::new();
+    ground.source_file("tree/file", "content");
+    let source = ground.source().join("tree");
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let sender = Packhorse::send(&[&source], &receiver.address())
+        .arg("--receipt")
+        .arg(source.join("receipt.json"))
+        .run();
+    sender.expect_code(0);
+    receiver.wait().expect_code(0);
+    assert_eq!(names_in(&ground.destination().join("tree")), ["file"]);
+    assert_eq!(names_in(&source), ["file", "receipt.json"]);
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).expect("a directory");
+    let names = names.map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names
+        .map(|name| name.into_string().expect("a plain name"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn receipt_takes_the_place_of_an_older_one() {
+    let ground = Ground::new();
+    let older = ground.beside().join("sender.json");
+    fs::write(&older, "an older one").expect("a file");
+    let mode = fs::metadata(&older).expect("a file").permissions();
+    let (receipt, _) = send_for_receipts(&ground);
+    verify(&ground, &receipt).expect_code(0);
+    assert_eq!(names_in(&ground.beside()), ["receiver.json", "sender.json"]);
+    // What the umask leaves, as of any new file.
+    let new = fs::metadata(&receipt).expect("a file").permissions();
+    assert_eq!(new, mode);
+}
+
+#[test]
+fn receipt_that_cannot_be_written_is_named_as_it_was_given() {
+    let ground = Ground::new();
+    let missing = ground.beside().join("missing/receipt.json");
+    let sender = Packhorse::send(&[&ground.source()], "127.0.0.1:1")
+        .arg("--receipt")
+        .arg(&missing)
+        .run();
+    let path = missing.to_str().expect("a plain path");
+    sender
+        .expect_code(5)
+        .expect_says(&format!("cannot write the receipt to '{path}': No such"))
+        .expect_says("nothing was sent or received")
+        .expect_says("try: name a file");
+    let said = sender.stderr_text();
+    assert!(!said.contains(".packhorse"), "{said}");
+}
+
+/// Nobody may ever write into it.
+#[test]
+fn verify_waits_for_no_pipe_but_one_that_it_was_given() {
+    let ground = Ground::new();
+    let (_, receipt) = send_for_receipts(&ground);
+    let pipe = ground.beside().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    for unfit in [pipe, ground.beside()] {
+        verify(&ground, &unfit)
+            .expect_code(2)
+            .expect_says("is not a regular file")
+            .expect_says("try: name a file");
+    }
+    for place in ["/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"] {
+        let verified = Packhorse::verb("verify")
+            .arg(ground.destination())
+            .arg(place)
+            .input(fs::read(&receipt).expect("a receipt"))
+            .run();
+        verified.expect_code(0);
+    }
+}
+
 #[test]
 fn demo_runs_and_cleans_up() {
     let ground = Ground::new();

@@ -89,7 +89,7 @@ pub struct ClassicTotals {
 }
 
 /// Permissions as a program's own new file would have them, and the time of now.
-pub(super) fn metadata_of_now() -> Metadata {
+pub(crate) fn metadata_of_now() -> Metadata {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -39,6 +39,7 @@ pub use self::name::{NameError, PlainName};
 pub use self::receive::{ClassicReceiveOptions, receive as receive_classic};
 pub use self::send::{ClassicSendOptions, send as send_classic};
 
+pub(crate) use self::event::metadata_of_now;
 pub(crate) use self::hall::{Hall, Report};
 pub(crate) use self::header::{LENGTH_BYTES, header_length};
 pub(crate) use self::receive::{Desk, Failed};

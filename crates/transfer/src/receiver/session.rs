@@ -25,7 +25,7 @@ use super::lanes::Lanes;
 use super::placer::{self, Order};
 use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
 use super::report::Report;
-use super::syncer;
+use super::{syncer, trouble};
 use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_finished};
@@ -69,6 +69,10 @@ struct Session {
     /// Whether entries may come.
     accepted: bool,
     walked: bool,
+    /// A file came whose size nobody knows: the sender cannot read it again.
+    streamed: bool,
+    /// What did not fit, where the storage is full.
+    full: Option<String>,
     files_done: u64,
     /// The most bytes that were told.
     told: u64,
@@ -150,6 +154,8 @@ pub(crate) async fn run(
         known: Counters::default(),
         listed: Counters::default(),
         accepted: false,
+        streamed: false,
+        full: None,
         walked: false,
         files_done: 0,
         told: 0,
@@ -220,6 +226,9 @@ impl Session {
             self.send_orders();
             for (path, failure) in self.flaws.drain(..) {
                 tell_failed(&path, &failure, observer);
+            }
+            if let Some(text) = self.full.take() {
+                return Err(Error::Full(self.with_what_is_missing(&text)));
             }
             self.complete();
             self.transmit()?;
@@ -294,6 +303,7 @@ impl Session {
             ReceiverEvent::Entry { number, entry } => {
                 if let Kind::File { size } = entry.kind {
                     self.listed.files_known += 1;
+                    self.streamed |= size.is_none();
                     let size = size.unwrap_or(0);
                     self.listed.bytes_known = self.listed.bytes_known.saturating_add(size);
                 }
@@ -463,7 +473,10 @@ impl Session {
                     error,
                 });
             }
-            Report::Full(text) => return Err(Error::Full(self.with_what_is_missing(&text))),
+            // What was stored before it counts.
+            Report::Full(text) => {
+                self.full.get_or_insert(text);
+            }
             Report::Violation(violation) => {
                 self.proto.violated(&violation);
                 return Err(violation.into());
@@ -481,10 +494,14 @@ impl Session {
 
     /// What fitted into a full destination, and what did not.
     fn with_what_is_missing(&self, text: &str) -> String {
+        let how = trouble::full(&self.setting.destination);
+        if self.streamed {
+            return format!("{how}: {text}; nothing is kept of it");
+        }
         let there = self.inbox.bytes.load(Atomic::Relaxed);
         let known = self.known.bytes_known.max(self.listed.bytes_known);
         format!(
-            "{text}; {} files are complete, {} of {}{} are there",
+            "{how}: {text}; {} files are complete, {} of {}{} are there",
             self.files_done,
             units::bytes(there),
             if self.walked { "" } else { "at least " },
@@ -585,6 +602,7 @@ impl Session {
         self.inbox.keeper.end(left);
         match outcome {
             Err(error) if !self.accepted => Err(error.early()),
+            Err(error) if self.streamed => Err(Error::Stream(Box::new(error))),
             outcome => outcome,
         }
     }

@@ -6,7 +6,8 @@ use packhorse_proto::control::Violation;
 use packhorse_proto::entry::EntryNumber;
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::path::RelativePath;
-use packhorse_tree::PlaceError;
+use packhorse_tree::{Directory, PlaceError};
+use rustix::fs::fstatvfs;
 
 use super::report::Report;
 use crate::units;
@@ -50,12 +51,26 @@ pub(crate) fn of_io(path: &RelativePath, error: &io::Error) -> Trouble {
     }
 }
 
+/// How a storage is full that has no room.
+pub(crate) fn full(destination: &Directory) -> &'static str {
+    match fstatvfs(destination) {
+        Ok(found) if found.f_files > 0 && found.f_favail == 0 && found.f_bavail > 0 => {
+            "has no inodes left: it takes no more files until others are removed, whatever room there is"
+        }
+        _ => "is full",
+    }
+}
+
 /// A file is larger than what is free: smaller ones may fit.
 pub(crate) fn no_room(size: u64, free: u64) -> Trouble {
+    let (mut takes, mut has) = (units::bytes(size), units::bytes(free));
+    if takes == has {
+        // Rounded, it would fit.
+        (takes, has) = (format!("{size} bytes"), format!("{free}"));
+    }
     let text = format!(
-        "it does not fit: it takes {}, and {} are free at the destination",
-        units::bytes(size),
-        units::bytes(free)
+        "it does not fit: it takes {takes}, and {has} are free at the destination; make room there, and run the same \
+         command again"
     );
     Trouble::Entry(Failure::new(FailureClass::NoRoom, &text))
 }

@@ -78,6 +78,8 @@ pub(super) struct Session {
     unlisted: u64,
     /// Whether entries may go.
     accepted: bool,
+    /// The receiver told what became of an entry, or what it has of one.
+    answered: bool,
     /// Files of which the receiver has not said yet what it has; `None` where it has nothing of any.
     waiting: Option<Waiting>,
     /// All entries are offered.
@@ -153,6 +155,7 @@ impl Session {
             walked: false,
             unlisted: 0,
             accepted: false,
+            answered: false,
             waiting: None,
             offered: false,
             losses: Losses::new(options.retry_for, limits_silence),
@@ -182,6 +185,8 @@ impl Session {
         loop {
             self.offer_found(observer);
             while let Some(event) = self.proto.poll_event() {
+                use SenderEvent::{Finished, Held, Partial};
+                self.answered |= matches!(event, Held { .. } | Partial { .. } | Finished(_));
                 self.handle_event(event, observer).await?;
             }
             if let Some(receipt) = self.receipt.take() {
@@ -503,6 +508,13 @@ impl Session {
         }
         match outcome {
             Err(error) if !self.accepted => Err(error.early()),
+            // It accepts before it knows what is wanted, and may have been able to store nothing at all.
+            Err(
+                error @ Error::PeerAborted {
+                    code: AbortCode::Storage,
+                    ..
+                },
+            ) if !self.answered => Err(Error::Unanswered(Box::new(error))),
             outcome => outcome,
         }
     }
