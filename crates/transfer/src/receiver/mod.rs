@@ -11,6 +11,7 @@ mod placer;
 mod reception;
 mod report;
 mod session;
+mod setting;
 mod syncer;
 mod trouble;
 
@@ -36,6 +37,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use self::door::Door;
 use self::reception::{Authenticated, News, Reception};
 use self::session::Farewell;
+use self::setting::Setting;
 use crate::cancel::Cancel;
 use crate::classic::{Desk, Failed, Hall, Report};
 use crate::error::{Error, ErrorClass};
@@ -440,7 +442,7 @@ impl Receiver {
         cancel: &Cancel,
     ) -> Result<(Receipt, Farewell), Error> {
         self.reopen_destination();
-        let setting = session::Setting {
+        let setting = Setting {
             destination: Arc::clone(&self.destination),
             directory: self.directory.clone(),
             reception: Arc::clone(&self.reception),

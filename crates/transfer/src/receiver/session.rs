@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering as Atomic;
 use std::sync::mpsc::Sender;
@@ -10,12 +9,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use packhorse_proto::entry::Kind;
-use packhorse_proto::escape::Escaped;
 use packhorse_proto::message::{Assurance, Counters, Failure, SourceId};
 use packhorse_proto::path::RelativePath;
 use packhorse_proto::receiver::{Receiver, ReceiverEvent};
 use packhorse_proto::window::Outcome;
-use packhorse_tree::{Directory, Existing, IS_OWN, is_own};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -23,8 +20,9 @@ use super::inbox::Inbox;
 use super::keeper::Keeper;
 use super::lanes::Lanes;
 use super::placer::{self, Order};
-use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival, Reception};
+use super::reception::{ActiveSession, Authenticated, BUSY, LaneArrival};
 use super::report::Report;
+use super::setting::Setting;
 use super::{syncer, trouble};
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -32,20 +30,9 @@ use crate::event::{Event, Observer, PROGRESS_EVERY, Progress, tell_failed, tell_
 use crate::faults::reach;
 use crate::handshake::protection;
 use crate::receipt::Receipt;
-
 use crate::stages::nanoseconds;
 use crate::units;
 use crate::wire::{LAST_WORDS, Turn, Wire};
-
-/// Where a session's tree goes.
-pub(crate) struct Setting {
-    pub(crate) destination: Arc<Directory>,
-    pub(crate) directory: PathBuf,
-    pub(crate) reception: Arc<Reception>,
-    pub(crate) existing: Existing,
-    /// What is seen to before the receipt, wanted or not.
-    pub(crate) assurance: Assurance,
-}
 
 struct Session {
     setting: Setting,
@@ -381,10 +368,10 @@ impl Session {
             .syncer
             .promise(self.setting.assurance.and(wanted));
         self.inbox.keeper.offered(subdirectory.clone(), source);
-        self.check_destination()?;
+        self.setting.check_destination()?;
         let destination = match &subdirectory {
             None => Arc::clone(&self.setting.destination),
-            Some(path) => Arc::new(self.open_subdirectory(path)?),
+            Some(path) => Arc::new(self.setting.open_subdirectory(path)?),
         };
         self.accepted = true;
         observer(&Event::Offered { subdirectory });
@@ -400,45 +387,6 @@ impl Session {
         self.orders = Some(orders);
         self.threads.push(thread);
         Ok(())
-    }
-
-    /// Nothing can be stored in a directory that is not there any more, whatever the system says of each file.
-    fn check_destination(&self) -> Result<(), Error> {
-        match self.setting.destination.is_removed() {
-            true => Err(Error::DestinationRemoved(self.directory())),
-            false => Ok(()),
-        }
-    }
-
-    /// The destination, as it may be shown.
-    fn directory(&self) -> String {
-        Escaped(self.setting.directory.as_os_str().as_encoded_bytes()).to_string()
-    }
-
-    /// Opens the directory that the sender wants to send into, and makes what is missing of it.
-    fn open_subdirectory(&self, path: &RelativePath) -> Result<Directory, Error> {
-        let root = self.directory();
-        let failed = |error: packhorse_tree::PlaceError| Error::Destination {
-            directory: format!("{root}/{path}"),
-            error: io::Error::other(error.to_string()),
-        };
-        let mut directory: Option<Directory> = None;
-        if path.components().any(|name| is_own(name.as_bytes())) {
-            return Err(Error::Destination {
-                directory: format!("{root}/{path}"),
-                error: io::Error::other(IS_OWN),
-            });
-        }
-        for name in path.components() {
-            let parent = directory.as_ref().unwrap_or(&self.setting.destination);
-            directory = Some(parent.make_child(name).map_err(failed)?.0);
-        }
-        directory.ok_or_else(|| {
-            Error::name(
-                path.as_bytes(),
-                packhorse_proto::path::PathError::EmptyComponent,
-            )
-        })
     }
 
     fn handle_report(&mut self, report: Report) -> Result<(), Error> {
@@ -463,13 +411,13 @@ impl Session {
             }
             Report::Kept(number) => self.proto.kept(number),
             Report::Failed(number, failure) => {
-                self.check_destination()?;
+                self.setting.check_destination()?;
                 self.proto.failed(number, failure);
             }
             Report::Durable(Ok(())) => self.durable = Some(Durable::Yes),
             Report::Durable(Err(error)) => {
                 return Err(Error::Destination {
-                    directory: self.directory(),
+                    directory: self.setting.shown(),
                     error,
                 });
             }
