@@ -27,15 +27,25 @@ enum State {
 
 impl ReceiptOutput {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
-        if path.exists() && !path.is_file() {
-            let what = format!("'{}' exists and is not a regular file", shown(path));
-            return Err(Failure::usage(what, "name another file for the receipt"));
+        let refused = |why| {
+            let what = format!("'{}' {why}", shown(path));
+            Failure::usage(what, "name another file for the receipt")
+        };
+        let mut real = path.to_owned();
+        if path.is_symlink() {
+            // What it leads to is replaced, and not the link, which may be somebody else's way to it (/dev/stdout).
+            real = path
+                .canonicalize()
+                .map_err(|_| refused("is a link to nothing"))?;
         }
-        let begun = ReceiptPlace::open(path).and_then(|place| Ok((place.begin()?, place)));
+        if real.exists() && !real.is_file() {
+            return Err(refused("exists and is not a regular file"));
+        }
+        let begun = ReceiptPlace::open(&real).and_then(|place| Ok((place.begin()?, place)));
         let (file, place) = begun.map_err(|error| {
             Failure::file("write the receipt to", path, &error)
                 .means("nothing was sent or received")
-                .hint("name a file for it in a directory that exists and that you may write to")
+                .hint("name a file for it in a directory that exists, that has room, and that you may write to")
         })?;
         Ok(Self {
             path: path.to_owned(),
@@ -72,7 +82,7 @@ impl ReceiptOutput {
                     "everything else is done; there is no receipt of it, and a file that had the name is as it was",
                 )
                 .hint(
-                    "take the other side's, where that was started with --receipt: both write the same",
+                    "take the other side's, where that was started with --receipt: both name the same entries and root",
                 ),
         )
     }

@@ -58,7 +58,7 @@ pub enum Error {
         error: io::Error,
     },
     /// Somebody has removed the destination directory while it was received into.
-    #[error("the destination directory '{0}' was removed")]
+    #[error("the destination directory '{0}' was removed or renamed")]
     DestinationRemoved(
         /// The directory, escaped.
         String,
@@ -254,7 +254,15 @@ impl Error {
             | Self::InsecureAddress(_)
             | Self::Destination { .. }
             | Self::CodeBurnt(_) => "nothing was received",
-            Self::DestinationRemoved(_) => "what had been received is gone with it",
+            Self::DestinationRemoved(_) => {
+                "what had been received is where it is now, if it still is"
+            }
+            Self::PeerAborted {
+                code: AbortCode::Storage,
+                ..
+            } => {
+                "what had been received may be lost with what failed there: the same command again sends what is not there"
+            }
             _ => {
                 "files that were verified are complete under their names at the destination, and verified parts \
                  of large ones are kept there: the same command again goes on from them"

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use packhorse_proto::entry::{self, LinkTarget, Metadata, Timestamp};
 use packhorse_proto::path::{Name, RelativePath};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, Mode, fstat, openat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, Stat, fstat, openat, stat, statat};
 use rustix::io::Errno;
 
 use crate::beneath;
@@ -53,6 +53,16 @@ impl Directory {
     #[must_use]
     pub fn is_removed(&self) -> bool {
         fstat(self).is_ok_and(|stat| stat.st_nlink == 0)
+    }
+
+    /// Whether this path leads to it.
+    #[must_use]
+    pub fn is_at(&self, path: &Path) -> bool {
+        let same =
+            |own: Stat, there: Stat| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino);
+        fstat(self)
+            .and_then(|own| Ok(same(own, stat(path)?)))
+            .unwrap_or(false)
     }
 
     /// Opens a directory beneath this one, through no symbolic link: the kernel sees to it

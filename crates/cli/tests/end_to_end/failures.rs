@@ -346,7 +346,7 @@ fn destination_that_is_a_file_is_refused() {
         .expect_says("try: name a directory");
 }
 
-/// Said once, and not of each file; the next session makes it again.
+/// Said once, and not of each file; the next session makes it again, also where it was renamed.
 #[test]
 fn a_destination_that_is_removed() {
     let ground = Ground::new();
@@ -363,10 +363,14 @@ fn a_destination_that_is_removed() {
     fs::remove_dir_all(&destination).expect("it is there");
     proxy.go_on();
     sender.wait().expect_code(5).expect_says("was removed");
-    for _ in 0..2 {
+    for n in 0..3 {
         Packhorse::send(&[&tree], &address).run().expect_code(0);
         assert_same_tree(&tree, &destination.join("tree"));
-        fs::remove_dir_all(&destination).expect("it is there");
+        match n {
+            0 => fs::remove_dir_all(&destination),
+            _ => fs::rename(&destination, destination.with_extension(n.to_string())),
+        }
+        .expect("it is there");
     }
     receiver.signal(Signal::INT);
     let receiver = receiver.wait();

@@ -1,6 +1,7 @@
 //! What both sides hold in their hands at the end, and what it is good for.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -195,6 +196,26 @@ fn receipt_takes_the_place_of_an_older_one() {
     // What the umask leaves, as of any new file.
     let new = fs::metadata(&receipt).expect("a file").permissions();
     assert_eq!(new, mode);
+}
+
+/// Like any program's output; a link may be everybody's (/dev/stdout).
+#[test]
+fn receipt_goes_to_where_a_link_leads() {
+    let ground = Ground::new();
+    let kept = ground.beside().join("kept.json");
+    fs::write(&kept, "an older one").expect("a file");
+    symlink("kept.json", ground.beside().join("sender.json")).expect("a link");
+    let (receipt, _) = send_for_receipts(&ground);
+    assert!(receipt.is_symlink() && !kept.is_symlink());
+    verify(&ground, &kept).expect_code(0);
+    symlink("nothing", ground.beside().join("dangling")).expect("a link");
+    Packhorse::send(&[&ground.source()], "127.0.0.1:1")
+        .arg("--receipt")
+        .arg(ground.beside().join("dangling"))
+        .run()
+        .expect_code(2)
+        .expect_says("is a link to nothing");
+    assert!(ground.beside().join("dangling").is_symlink());
 }
 
 #[test]

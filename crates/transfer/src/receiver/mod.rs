@@ -208,11 +208,8 @@ impl Receiver {
             let until = broken.as_ref().map(|broken| broken.until);
             let (peer, outcome) = match self.next_until(until, cancel).await {
                 Ok(Some(Next::Session(authenticated))) => {
-                    if let Some(receipt) = broken.take().and_then(|broken| broken.outcome.ok())
-                        && self.sessions == Sessions::Many
-                    {
-                        last = Some(self.done(receipt));
-                    }
+                    // It may be another sender's; where it is the same, both are told.
+                    last = self.done_before(&mut broken).or(last);
                     let peer = authenticated.peer;
                     let served = self.serve(authenticated, cancel).await;
                     match self.settle(peer, served) {
@@ -231,15 +228,18 @@ impl Receiver {
                     Some(broken) => (broken.peer, broken.outcome),
                     None => continue,
                 },
-                Err(error) if error.class() == ErrorClass::Interrupted => {
+                Err(error) => {
                     let was_broken = broken.is_some();
-                    return match broken.and_then(|broken| broken.outcome.ok()) {
+                    let done = self.done_before(&mut broken);
+                    return match (done, self.sessions) {
                         // Nothing is missing but a sender that says so.
-                        Some(receipt) => Ok(Some(self.done(receipt))),
-                        None => self.cancelled(last, was_broken),
+                        (Some(receipt), Sessions::One) => Ok(Some(receipt)),
+                        (done, _) if error.class() == ErrorClass::Interrupted => {
+                            self.cancelled(done.or(last), was_broken)
+                        }
+                        _ => Err(error),
                     };
                 }
-                Err(error) => return Err(error),
             };
             let outcome = outcome.map(|receipt| self.done(receipt));
             match (outcome, self.sessions) {
@@ -257,6 +257,12 @@ impl Receiver {
                 }
             }
         }
+    }
+
+    /// Tells of a session of which everything is stored, and whose sender was waited for.
+    fn done_before(&self, broken: &mut Option<Broken>) -> Option<Receipt> {
+        let receipt = broken.take()?.outcome.ok()?;
+        Some(self.done(receipt))
     }
 
     fn done(&self, receipt: Receipt) -> Receipt {
@@ -425,10 +431,10 @@ impl Receiver {
         Ok(None)
     }
 
-    /// Makes the destination anew where somebody has removed it since the last session. Where that cannot be done, the next one
-    /// says so.
+    /// Opens what the destination's name stands for, and makes it anew where it is not there any more: somebody may have removed or
+    /// renamed it since the last session. Where that cannot be done, the next one says so.
     fn reopen_destination(&mut self) {
-        if self.destination.is_removed()
+        if !self.destination.is_at(&self.directory)
             && let Ok(made) = open_destination(Arc::clone(&self.storage), &self.directory)
         {
             self.destination = made;

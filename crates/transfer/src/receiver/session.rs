@@ -368,7 +368,7 @@ impl Session {
             .syncer
             .promise(self.setting.assurance.and(wanted));
         self.inbox.keeper.offered(subdirectory.clone(), source);
-        self.setting.check_destination()?;
+        self.setting.find_destination()?;
         let destination = match &subdirectory {
             None => Arc::clone(&self.setting.destination),
             Some(path) => Arc::new(self.setting.open_subdirectory(path)?),

@@ -24,6 +24,14 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
+    /// A session begins in the directory that has the destination's name.
+    pub(crate) fn find_destination(&self) -> Result<(), Error> {
+        match self.destination.is_at(&self.directory) {
+            true => Ok(()),
+            false => Err(Error::DestinationRemoved(self.shown())),
+        }
+    }
+
     /// Nothing can be stored in a directory that is not there any more, whatever the system says of each file.
     pub(crate) fn check_destination(&self) -> Result<(), Error> {
         match self.destination.is_removed() {
