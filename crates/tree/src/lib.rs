@@ -38,7 +38,7 @@ pub use node::NodeKind;
 pub use partial::{Checkpointer, Remains};
 pub use place::{Existing, Made, PlaceError, Placed};
 pub use roll::{IS_OWN, Known, Roll, Rolls, is_own};
-pub use source::{Identity, SourceFile};
+pub use source::{Identity, Moment, SourceFile};
 pub use storage::{Disk, Storage};
 pub use temporary::{Room, Temporary, Turn};
 pub use walk::{FileAt, Found, SourceError, Walk, WalkError, WalkLimits, WalkProblem, WalkSource};

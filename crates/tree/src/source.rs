@@ -1,6 +1,7 @@
 //! One file on the sending side, and whether it stays the same while it is read.
 
 use std::io;
+use std::time::Duration;
 
 use packhorse_proto::entry::{Metadata, Timestamp};
 use packhorse_proto::path::Name;
@@ -15,9 +16,9 @@ use crate::node::{self, NodeKind};
 /// From this size on the kernel is told to read ahead further, in bytes.
 const READ_AHEAD_FROM: u64 = 1 << 20;
 
-/// What must not change while a file is read.
+/// What a file is, as far as its content goes.
 ///
-/// Not the time of the last change of its inode: a new name or owner does not touch the content.
+/// Not the time of the last change of its inode: a new name or owner does not touch the content. [`Moment`] has that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Identity {
     device: u64,
@@ -43,6 +44,29 @@ impl Identity {
     }
 }
 
+/// What a file was at some moment. Where it is the same at two moments, nothing was done to it between them that the
+/// filesystem noticed: a write to its memory map, or one call that writes all the time, shows only at its beginning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    identity: Identity,
+    changed_at: Duration,
+}
+
+impl Moment {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            identity: Identity::of(stat),
+            changed_at: node::changed_at(stat),
+        }
+    }
+
+    /// What it was.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+}
+
 /// ELOOP is what `O_NOFOLLOW` answers at a link (open(2)).
 fn explain(error: Errno) -> io::Error {
     match error {
@@ -58,7 +82,7 @@ fn explain(error: Errno) -> io::Error {
 #[derive(Debug)]
 pub struct SourceFile {
     file: File,
-    identity: Identity,
+    opened: Moment,
     metadata: Metadata,
 }
 
@@ -82,14 +106,14 @@ impl SourceFile {
             let message = format!("it is {kind} now, not a file");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        let identity = Identity::of(&stat);
-        if identity.size >= READ_AHEAD_FROM {
+        let opened = Moment::of(&stat);
+        if opened.identity.size >= READ_AHEAD_FROM {
             // Only advice: reading works as well without.
             let _ = fadvise(&file, 0, None, Advice::Sequential);
         }
         Ok(Self {
             file,
-            identity,
+            opened,
             metadata: node::metadata_of(&stat),
         })
     }
@@ -97,7 +121,13 @@ impl SourceFile {
     /// What the file was when it was opened.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        self.identity
+        self.opened.identity
+    }
+
+    /// The same, with when something was done to it last.
+    #[must_use]
+    pub fn opened(&self) -> Moment {
+        self.opened
     }
 
     /// Permissions and times when it was opened.
@@ -109,7 +139,7 @@ impl SourceFile {
     /// Bytes of content when it was opened.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.identity.size
+        self.opened.identity.size
     }
 
     /// Reads at `offset` until `buffer` is full or the file ends, and tells how much.
@@ -130,11 +160,11 @@ impl SourceFile {
         Ok(self.file.storage().forget_cached(self.file.as_fd())?)
     }
 
-    /// Whether the file is no longer what it was when it was opened.
+    /// What the file is now.
     ///
     /// # Errors
     /// The filesystem does not answer.
-    pub fn changed(&self) -> io::Result<bool> {
-        Ok(Identity::of(&fstat(&self.file)?) != self.identity)
+    pub fn now(&self) -> io::Result<Moment> {
+        Ok(Moment::of(&fstat(&self.file)?))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,6 +14,7 @@ use crate::harness::compare::{
     is_earlier_state,
 };
 use crate::harness::proxy::Proxy;
+use crate::harness::random::Random;
 use crate::harness::surroundings::{SmallDisk, is_root, works};
 use crate::harness::tree::many_small_files;
 use crate::harness::{
@@ -131,6 +132,52 @@ fn file_changing_while_read() {
     }
     // The roll, for the same command.
     assert_only_remains(&ground.destination(), 0);
+}
+
+/// A file that is half sent when something is done to it. Answers how many bytes crossed; it arrives as it is then.
+#[track_caller]
+fn half_sent(act: impl FnOnce(&File)) -> u64 {
+    let ground = Ground::new();
+    let content = Random::seeded().bytes(HALF_SENT);
+    let file = ground.source_file("file", content);
+    let mut receiver = Packhorse::recv(&ground.destination()).start();
+    let proxy = Proxy::to(&receiver.address());
+    proxy.stop_after(HALF_SENT as u64 / 2);
+    let sender = Packhorse::send(&[&file], &proxy.address()).start();
+    wait_until_it_stands(&mut receiver, &proxy);
+    let open = File::options().read(true).write(true).open(&file);
+    act(&open.expect("it is there"));
+    proxy.go_on();
+    sender.wait().expect_code(0);
+    receiver.wait().expect_code(0);
+    assert_same_file(&file, &ground.destination().join("file"));
+    proxy.carried()
+}
+
+const HALF_SENT: usize = 32 << 20;
+
+#[test]
+fn file_that_changes_while_it_is_read_and_gets_its_time_back() {
+    half_sent(|file| {
+        let modified = file.metadata().and_then(|known| known.modified());
+        for at in [0, HALF_SENT as u64 - 1] {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).expect("it is there");
+            file.write_all_at(&[!byte[0]], at).expect("a byte");
+        }
+        file.set_modified(modified.expect("a time"))
+            .expect("it is ours");
+    });
+}
+
+/// Its content is read again, and not sent.
+#[test]
+fn file_that_is_touched_while_it_is_read() {
+    let crossed = half_sent(|file| {
+        let own = file.metadata().expect("it is there").permissions();
+        file.set_permissions(own).expect("it is ours");
+    });
+    assert!(crossed < HALF_SENT as u64 * 11 / 10, "{crossed}");
 }
 
 /// Lets a file grow, a little at a time, at most as large as a few others.

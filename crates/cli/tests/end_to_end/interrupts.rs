@@ -199,3 +199,35 @@ fn assert_whole_or_absent(source: &Path, arrived: &Path) {
         }
     }
 }
+
+/// Starts it with a pipe as its input. When there is a file of that name, it is interrupted, and whoever writes into the pipe ends
+/// at the same moment, as with Ctrl-C in a terminal.
+const INTERRUPTED_WITH_ITS_INPUT: &str = r#"
+    cd "$BESIDE" && mkfifo pipe
+    "$0" "$@" < pipe & packhorse=$!
+    exec 3> pipe
+    head -c 6000000 /dev/zero >&3
+    until [ -e interrupt ]; do sleep 0.01; done
+    kill -INT $packhorse
+    exec 3>&-
+    wait $packhorse
+"#;
+
+/// What a program had written until it was interrupted is no whole file.
+#[test]
+fn input_that_ends_with_ctrl_c_is_not_stored() {
+    for _ in 0..8 {
+        let ground = Ground::new();
+        let mut receiver = Packhorse::recv(&ground.destination()).start();
+        let sender = Packhorse::send(&[Path::new("-")], &receiver.address())
+            .args(["--name", "dump"])
+            .env("BESIDE", ground.beside())
+            .through(&["bash", "-c", INTERRUPTED_WITH_ITS_INPUT])
+            .start();
+        receiver.wait_until_moving();
+        fs::write(ground.beside().join("interrupt"), "").expect("there is room");
+        sender.wait().expect_code(130);
+        receiver.wait().expect_code(3);
+        assert!(!ground.destination().join("dump").exists());
+    }
+}

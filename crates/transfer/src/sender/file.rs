@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use packhorse_proto::entry::EntryNumber;
-use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, Whole, empty_hash};
+use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, Hash, Whole, empty_hash};
 use packhorse_proto::message::{Failure, FailureClass};
 use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
@@ -15,6 +15,10 @@ use super::lane::LaneOut;
 use super::outbox::{FileJob, LaneReport};
 use super::sent::What;
 use crate::stages::Stage;
+use crate::verify::hash_file;
+
+/// Bytes that are read at a time where a file is read again.
+const BUFFER: usize = 1 << 17;
 
 /// How one attempt at a file went.
 #[derive(Debug)]
@@ -56,6 +60,17 @@ impl Tries {
             attempt: self.attempt,
         }
     }
+}
+
+/// Whether a file holds this, and held it all the time since it was opened.
+pub(super) fn is_still(file: &SourceFile, hash: &Hash) -> io::Result<bool> {
+    let now = file.now()?;
+    if now == file.opened() || now.identity() != file.identity() {
+        return Ok(now == file.opened());
+    }
+    // It has got another name, owner or link; or other content, and its time was set back: it is read again.
+    let (found, _) = hash_file(file, &mut vec![0; BUFFER])?;
+    Ok(found == *hash && file.now()? == now)
 }
 
 impl LaneOut {
@@ -194,14 +209,14 @@ impl LaneOut {
             if let Some(sent) = self.send_extent(of, file, &mut hasher, size)? {
                 return Ok(sent);
             }
-            // The value makes the file complete: not before it is known to be unchanged.
-            if file.changed().unwrap_or(true) {
-                return Ok(Sent::Changed);
-            }
             let value = hasher
                 .finish(Whole::File)
                 .ok_or(io::ErrorKind::InvalidInput)?;
             hash = *value.value();
+            // The value makes the file complete: not before it is known to be unchanged.
+            if !is_still(file, &hash).unwrap_or(false) {
+                return Ok(Sent::Changed);
+            }
             self.add_value(of, 0, &hash)?;
         }
         Ok(Sent::Whole(Content { size, hash }))

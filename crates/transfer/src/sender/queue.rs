@@ -19,6 +19,8 @@ struct Inner<T> {
     jobs: VecDeque<T>,
     /// No more jobs come.
     closed: bool,
+    /// What is under way is not wanted any more.
+    cancelled: bool,
 }
 
 impl<T> WorkQueue<T> {
@@ -26,6 +28,7 @@ impl<T> WorkQueue<T> {
         let inner = Mutex::new(Inner {
             jobs: VecDeque::with_capacity(capacity),
             closed: false,
+            cancelled: false,
         });
         Self {
             inner,
@@ -116,8 +119,15 @@ impl<T> WorkQueue<T> {
 
     /// No job that waits is done any more.
     pub(crate) fn cancel(&self) {
-        self.lock().jobs.clear();
-        self.close();
+        let inner = &mut *self.lock();
+        inner.jobs.clear();
+        (inner.closed, inner.cancelled) = (true, true);
+        self.filled.notify_all();
+    }
+
+    /// Whether it was [cancelled](Self::cancel).
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.lock().cancelled
     }
 
     /// The next job, where there is one at this moment.

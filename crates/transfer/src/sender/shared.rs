@@ -13,7 +13,7 @@ use packhorse_proto::record::Attempt;
 use packhorse_proto::window::Content;
 use packhorse_tree::SourceFile;
 
-use super::file::{Sent, Tries};
+use super::file::{Sent, Tries, is_still};
 use super::lane::LaneOut;
 use super::outbox::{FileJob, Task};
 use super::sent::What;
@@ -188,7 +188,7 @@ impl SharedFile {
         if let Ok(Some(hash)) = state.tree.root(size)
             && state.values.is_empty()
         {
-            if self.file.changed().unwrap_or(true) {
+            if !is_still(&self.file, &hash).unwrap_or(false) {
                 state.sent = Some(Sent::Changed);
                 return false;
             }

@@ -1,6 +1,7 @@
 //! Standard input, sent by one lane.
 
 use std::io::{self, Read as _};
+use std::time::Duration;
 
 use packhorse_proto::entry::EntryNumber;
 use packhorse_proto::extent::{ContentTree, EXTENT_SIZE, ExtentHasher, Whole};
@@ -10,6 +11,9 @@ use packhorse_proto::window::Content;
 use super::lane::LaneOut;
 use super::sent::What;
 use crate::stages::Stage;
+
+/// How long the signal of Ctrl-C takes at most until the session has heard of it.
+const HEARD_WITHIN: Duration = Duration::from_millis(50);
 
 impl LaneOut {
     /// Sends standard input, whose size shows only at its end.
@@ -46,6 +50,9 @@ impl LaneOut {
                 .stages
                 .time(Stage::Read, || input.read(&mut buffer[..want]));
             let length = match read {
+                Ok(0) if self.was_interrupted() => {
+                    return Ok(Err(io::ErrorKind::Interrupted.into()));
+                }
                 Ok(0) => break,
                 Ok(length) => length,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -71,6 +78,13 @@ impl LaneOut {
             Some(hasher) => self.end_stream(of, hasher, extent, tree),
             None => Ok(Err(too_large())),
         }
+    }
+
+    /// Ctrl-C goes to whoever writes into the pipe as well, and that may be dead before it is heard of here: the end of what it
+    /// wrote is no end of a file then.
+    fn was_interrupted(&self) -> bool {
+        std::thread::sleep(HEARD_WITHIN);
+        self.outbox.queue.is_cancelled()
     }
 
     /// The end, and then the last extent's value, for which the receiver has to know the size.

@@ -233,12 +233,18 @@ fn a_found_file_can_be_read_and_tells_when_it_changes() {
     let mut buffer = [0xa5; 32];
     assert_eq!(source.read_at(&mut buffer, 4).unwrap(), 10);
     assert_eq!(&buffer[..10], b"ctory/file");
-    assert!(!source.changed().unwrap());
+    assert_eq!(source.now().unwrap(), source.opened());
     let on_disk = root.path().join("directory/file");
     fs::rename(&on_disk, root.path().join("elsewhere")).unwrap();
-    assert!(!source.changed().unwrap(), "its name is not its content");
+    let now = source.now().unwrap();
+    assert_ne!(now, source.opened());
+    assert_eq!(
+        now.identity(),
+        source.identity(),
+        "its name is not its content"
+    );
     fs::write(root.path().join("elsewhere"), "other").unwrap();
-    assert!(source.changed().unwrap());
+    assert_ne!(source.now().unwrap().identity(), source.identity());
 }
 
 #[test]
