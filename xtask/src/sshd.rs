@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::inetd;
 use crate::measure::{Measured, Usage};
-use crate::run::{find_program, printed};
+use crate::run::{find_program, printed, run, succeeds};
 use crate::tools::is_root;
 
 /// A listening port, and the keys that fit.
@@ -43,7 +43,7 @@ impl Sshd {
         let host_key = fs::read_to_string(directory.join("host_key.pub"))?;
         fs::write(directory.join("known_hosts"), format!("bench {host_key}"))?;
         if is_root() {
-            fs::create_dir_all("/run/sshd").context("privilege separation needs /run/sshd")?;
+            prepare_privilege_separation()?;
         }
         Ok(Self {
             listener,
@@ -120,6 +120,20 @@ impl Sshd {
         );
         Ok(())
     }
+}
+
+/// What an `sshd` that root starts looks for: a directory and an account of its own (sshd(8), FILES). The
+/// package makes both, but the directory is gone after a start of the machine without the service, and
+/// the account where `/etc/passwd` was put back to an older state.
+fn prepare_privilege_separation() -> Result<()> {
+    fs::create_dir_all("/run/sshd").context("privilege separation needs /run/sshd")?;
+    let account = "sshd";
+    if !succeeds(Command::new("id").args(["-u", account])) {
+        run(Command::new("useradd")
+            .args(["--system", "--no-create-home", "--home-dir", "/run/sshd"])
+            .args(["--shell", "/usr/sbin/nologin", account]))?;
+    }
+    Ok(())
 }
 
 fn configuration(directory: &Path, programs: &Path) -> String {

@@ -5,10 +5,9 @@ use std::thread;
 
 use bytes::Bytes;
 use rustyline::error::ReadlineError;
-use rustyline::history::MemHistory;
-use rustyline::{Config, Editor};
 use tokio::sync::mpsc;
 
+use super::editor::{self, Keys, LineEditor};
 use crate::terminal::Terminal;
 use crate::ui::Ui;
 
@@ -49,6 +48,7 @@ struct Person {
     /// Asks for one more line. A line is not asked for before the last one was dealt with: at the end the
     /// terminal belongs to nobody but who had it before.
     ask: std::sync::mpsc::Sender<()>,
+    keys: Keys,
     /// A line was asked for and has not come.
     asked: bool,
 }
@@ -59,17 +59,18 @@ impl Input {
         let (sender, pieces) = mpsc::channel(AHEAD);
         if io::stdin().is_terminal()
             && io::stdout().is_terminal()
-            && let Ok(editor) = editor(ui)
+            && let Ok((editor, keys)) = editor::open(ui)
         {
             let terminal = Terminal::remember();
             terminal.pass_keys();
             let (ask, asked) = std::sync::mpsc::channel();
-            let warn = ui.clone();
-            thread::spawn(move || edit(editor, &warn, &asked, &sender));
+            let (warn, reader) = (ui.clone(), keys.clone());
+            thread::spawn(move || edit(editor, &warn, &reader, &asked, &sender));
             let person = Person {
                 ui: ui.clone(),
                 terminal,
                 ask,
+                keys,
                 asked: false,
             };
             return Self {
@@ -98,6 +99,7 @@ impl Input {
             return Some(typed);
         }
         if let Some(person) = self.person.as_mut().filter(|person| !person.asked) {
+            person.keys.are_wanted();
             // Whoever reads is gone only when it has said so.
             person.asked = person.ask.send(()).is_ok();
         }
@@ -112,30 +114,27 @@ impl Input {
 impl Drop for Input {
     fn drop(&mut self) {
         if let Some(person) = &self.person {
+            // An editor that is about to take the terminal over would do so after it was given back.
+            person.keys.wait_for_editor();
             person.ui.detach_editor();
             person.terminal.restore();
         }
     }
 }
 
-type LineEditor = Editor<(), MemHistory>;
-
-fn editor(ui: &Ui) -> rustyline::Result<LineEditor> {
-    let config = Config::builder().auto_add_history(true).build();
-    let mut editor = LineEditor::with_history(config, MemHistory::new())?;
-    ui.attach_editor(Box::new(editor.create_external_printer()?));
-    Ok(editor)
-}
-
 fn edit(
     mut editor: LineEditor,
     ui: &Ui,
+    keys: &Keys,
     asked: &std::sync::mpsc::Receiver<()>,
     sender: &mpsc::Sender<io::Result<Typed>>,
 ) {
     while asked.recv().is_ok() {
         let typed = loop {
-            match editor.readline("> ") {
+            keys.are_wanted();
+            let line = editor.readline("> ");
+            keys.are_free();
+            match line {
                 Ok(line) => break Ok(line),
                 Err(ReadlineError::Eof) => return,
                 // The editor takes Ctrl-C for itself: it means here what it means everywhere.

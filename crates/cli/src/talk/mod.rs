@@ -4,6 +4,7 @@ pub(crate) mod args;
 mod chat;
 pub(crate) mod connect;
 mod converse;
+mod editor;
 mod ending;
 mod input;
 mod lines;
