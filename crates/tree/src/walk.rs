@@ -23,9 +23,9 @@ const READ_BUFFER: usize = 32 << 10;
 /// How much a walk may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WalkLimits {
-    /// Names held of one directory, in bytes with their index; 8 MiB unless said otherwise. A directory
-    /// with more is read again for the next ones. All that are open at a time hold at most four times
-    /// as much.
+    /// Names held of one directory, in bytes with their index; 20 MiB unless said otherwise, which is room
+    /// for a million names of a dozen bytes. A directory with more is read again for the next ones. All
+    /// that are open at a time hold at most half as much again.
     pub names: usize,
     /// Nested directories that are kept open, at least 1; 64 unless said otherwise. A deeper one is
     /// closed while something beneath it is walked.
@@ -35,7 +35,7 @@ pub struct WalkLimits {
 impl Default for WalkLimits {
     fn default() -> Self {
         Self {
-            names: 8 << 20,
+            names: 20 << 20,
             levels: 64,
         }
     }
@@ -293,35 +293,43 @@ impl Walk {
 
     fn enter(&mut self, directory: Directory, path: RelativePath) -> Result<Found, WalkProblem> {
         let stat = fstat(&directory)?;
-        self.make_room();
+        let room = self.make_room();
         self.stack.push(Frame {
             path: path.clone(),
             directory: Some(Arc::new(directory)),
             device_and_inode: (stat.st_dev, stat.st_ino),
-            listing: Listing::new(self.limits.names),
+            listing: Listing::new(room),
         });
         Ok(found(path, Kind::Directory, &stat))
     }
 
     /// Before another directory is pushed: closes the innermost where it is deep, and forgets the names
-    /// of outer ones while all hold too much.
+    /// of outer ones while all hold too much. Gives how many bytes of names the new one may hold.
     ///
-    /// One that is forgotten is read again only after the inner ones, with at least `limits.names` bytes
-    /// of names, are done: reading twice stays in proportion.
-    fn make_room(&mut self) {
+    /// One that is forgotten is read again only after the inner ones, with at least a quarter of
+    /// `limits.names` of names, are done: reading twice stays in proportion.
+    fn make_room(&mut self) -> usize {
         if self.stack.len() > self.limits.levels
             && let Some(frame) = self.stack.last_mut()
         {
             frame.directory = None;
         }
-        let mut held: usize = self.stack.iter().map(|frame| frame.listing.held()).sum();
+        let names = self.limits.names;
+        let most = names.saturating_add(names / 4);
+        let inner: usize = self.stack.iter().map(|frame| frame.listing.held()).sum();
+        let mut held = self.top.held() + inner;
+        if held > most {
+            held = inner;
+            self.top.forget();
+        }
         for frame in &mut self.stack {
-            if held <= 2 * self.limits.names {
+            if held <= most {
                 break;
             }
             held -= frame.listing.held();
             frame.listing.forget();
         }
+        names.min(names.saturating_add(names / 2).saturating_sub(held))
     }
 }
 
@@ -429,18 +437,25 @@ mod tests {
             names: 400,
             levels: 5,
         };
-        let source = vec![WalkSource::new(root.path())];
-        let mut walk = Walk::with_limits(source, limits).unwrap();
-        let mut entries = 0;
-        while let Some(found) = walk.next() {
-            found.unwrap();
-            entries += 1;
-            let held: usize = walk.stack.iter().map(|frame| frame.listing.held()).sum();
-            assert!(held <= 3 * limits.names, "{held}");
-            let open = walk.stack.iter().filter(|frame| frame.directory.is_some());
-            // The innermost one is open as well, beyond those that stay open.
-            assert!(open.count() <= limits.levels + 1);
+        // The directory, and what it holds.
+        for (source, expected) in [
+            (root.path().to_owned(), 1 + 40 * 5),
+            (root.path().join(""), 40 * 5),
+        ] {
+            let mut walk = Walk::with_limits(vec![WalkSource::new(source)], limits).unwrap();
+            let mut entries = 0;
+            while let Some(found) = walk.next() {
+                found.unwrap();
+                entries += 1;
+                let inner: usize = walk.stack.iter().map(|frame| frame.listing.held()).sum();
+                let held = walk.top.held() + inner;
+                // At least one name is held whatever the limit: 120 bytes and 8 of the index.
+                assert!(held <= limits.names * 3 / 2 + 128, "{held}");
+                let open = walk.stack.iter().filter(|frame| frame.directory.is_some());
+                // The innermost one is open as well, beyond those that stay open.
+                assert!(open.count() <= limits.levels + 1);
+            }
+            assert_eq!(entries, expected);
         }
-        assert_eq!(entries, 1 + 40 * 5);
     }
 }

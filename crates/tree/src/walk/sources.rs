@@ -187,6 +187,19 @@ impl TopLevel {
         Some(top.and_then(|top| self.refuse_repeated(top)))
     }
 
+    /// Bytes of names in use.
+    pub(super) fn held(&self) -> usize {
+        let listings = self.contents.iter().map(|contents| &contents.listing);
+        listings.map(Listing::held).sum()
+    }
+
+    /// Frees them. The directories are read again for what was not given yet.
+    pub(super) fn forget(&mut self) {
+        for contents in &mut self.contents {
+            contents.listing.forget();
+        }
+    }
+
     /// Sees to it that every contents source shows its next name; one that has none is done.
     fn fill_heads(&mut self, buffer: &mut Vec<u8>) -> Result<(), WalkError> {
         let mut i = 0;

@@ -61,7 +61,7 @@ fn a_tiny_arena_gives_the_same_list_as_a_large_one() {
         fs::write(root.path().join(format!("{scattered:x}")), "").unwrap();
     }
     let expected = find(root.path());
-    for names in [1_000, 50_000, 8 << 20] {
+    for names in [1_000, 50_000, 20 << 20] {
         let limits = WalkLimits {
             names,
             ..WalkLimits::default()
