@@ -4,7 +4,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use packhorse_netlab::{Conditions, Lab};
 
@@ -109,32 +112,60 @@ fn loss_is_named() {
     assert_eq!(verdict(&lab, 15), "network: loss");
 }
 
-/// A filesystem on which every write waits for its disk.
-struct SlowDisk(PathBuf);
+/// A filesystem that takes writes a fifth of the time, and lets them wait for the rest of it.
+///
+/// It is frozen and thawed in turns (fsfreeze(8)): whoever writes to it then sleeps, as for a disk that is
+/// busy. How fast the disk beneath it is, and how loaded the machine, does not matter.
+struct SlowDisk {
+    at: PathBuf,
+    ends: Arc<AtomicBool>,
+    turns: Option<JoinHandle<()>>,
+}
 
 impl SlowDisk {
     fn mount(image: &Path, at: PathBuf) -> Option<Self> {
         fs::File::create(image).ok()?.set_len(512 << 20).ok()?;
         let made = works(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
-        // Past the page cache of the filesystem that the image is on.
-        let mut attach = Command::new("losetup");
-        attach
-            .args(["--direct-io=on", "--find", "--show"])
-            .arg(image);
-        let attached = made.then(|| attach.output().ok()).flatten()?;
-        let device = String::from_utf8(attached.stdout).ok()?.trim().to_owned();
         let mut mount = Command::new("mount");
-        mount.args(["-o", "sync", &device]).arg(&at);
-        let mounted = works(&mut mount);
-        // It is detached once nothing is mounted from it.
-        let _ = Command::new("losetup").args(["--detach", &device]).output();
-        mounted.then_some(Self(at))
+        mount.args(["-o", "loop"]).arg(image).arg(&at);
+        if !made || !works(&mut mount) {
+            return None;
+        }
+        let ends = Arc::new(AtomicBool::new(false));
+        let turns = thread::spawn({
+            let (at, ends) = (at.clone(), Arc::clone(&ends));
+            move || take_turns(&at, &ends)
+        });
+        let turns = Some(turns);
+        Some(Self { at, ends, turns })
+    }
+}
+
+/// Freezes the filesystem and thaws it, until `ends`; leaves it thawed. However late it comes to freeze it
+/// again, it is frozen four times as long as it was not.
+fn take_turns(at: &Path, ends: &AtomicBool) {
+    let fsfreeze = |what| works(Command::new("fsfreeze").arg(what).arg(at));
+    let mut thawed = Duration::from_millis(50);
+    while !ends.load(Ordering::Relaxed) {
+        assert!(fsfreeze("--freeze"));
+        thread::sleep(4 * thawed);
+        let start = Instant::now();
+        assert!(fsfreeze("--unfreeze"));
+        thread::sleep(Duration::from_millis(10));
+        thawed = start.elapsed();
     }
 }
 
 impl Drop for SlowDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).output();
+        self.ends.store(true, Ordering::Relaxed);
+        let turns = self.turns.take().map(JoinHandle::join);
+        let _ = Command::new("umount").arg(&self.at).output();
+        if !thread::panicking() {
+            turns
+                .expect("one thread")
+                .expect("a filesystem to be frozen and thawed");
+        }
     }
 }
 
@@ -218,7 +249,7 @@ impl Drop for Crowd {
 #[test]
 fn a_crowded_processor_is_named() {
     let test = "a_crowded_processor_is_named";
-    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+    if thread::available_parallelism().map_or(1, usize::from) < 2 {
         return not_shown(test, "one processor cannot be slow for one side alone");
     }
     let ground = Ground::new();
