@@ -48,6 +48,7 @@ struct Person {
     /// Asks for one more line. A line is not asked for before the last one was dealt with: at the end the
     /// terminal belongs to nobody but who had it before.
     ask: std::sync::mpsc::Sender<()>,
+    /// Who has the terminal, which is given back at the end.
     keys: Keys,
     /// A line was asked for and has not come.
     asked: bool,
@@ -131,6 +132,7 @@ fn edit(
 ) {
     while asked.recv().is_ok() {
         let typed = loop {
+            // Asked for already, but for a line in the place of one that could not be taken.
             keys.are_wanted();
             let line = editor.readline("> ");
             keys.are_free();
