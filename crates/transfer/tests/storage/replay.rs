@@ -31,7 +31,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use fastrand::Rng;
-use packhorse_proto::remains::journal::{HEADER, Header};
+use packhorse_proto::remains::{journal, roll};
 
 use crate::record::{Change, Object, ROOT, Record};
 use crate::scene::set;
@@ -414,24 +414,27 @@ impl Made<'_> {
         }
     }
 
-    /// Journals name the inode of their partial file, which a crash does not change. Here it has another.
+    /// Journals name the inode of their partial file, and rolls their own, which a crash does not change. Here
+    /// it has another.
     fn name_inodes(&self) {
         let inode = |path: &Path| fs::metadata(path).expect("metadata").ino();
         let files = self.files.iter();
         let now: HashMap<u64, u64> = files
             .map(|(object, path)| (self.record.inodes[*object], inode(path)))
             .collect();
+        let named = |then: u64| now.get(&then).copied().unwrap_or(u64::MAX);
         for path in self.files.values() {
-            if path.extension().is_none_or(|ending| ending != "journal") {
+            let mut bytes = fs::read(path).expect("a file");
+            if let Some(mut header) = bytes.first_chunk().and_then(journal::Header::parse) {
+                header.inode = named(header.inode);
+                bytes[..journal::HEADER].copy_from_slice(&header.encode());
+            } else if let Some(mut header) = bytes.first_chunk().and_then(roll::Header::parse) {
+                header.inode = named(header.inode);
+                bytes[..roll::HEADER].copy_from_slice(&header.encode());
+            } else {
                 continue;
             }
-            let mut bytes = fs::read(path).expect("a journal");
-            let header = bytes.first_chunk::<HEADER>().and_then(Header::parse);
-            if let Some(mut header) = header {
-                header.inode = now.get(&header.inode).copied().unwrap_or(u64::MAX);
-                bytes[..HEADER].copy_from_slice(&header.encode());
-                fs::write(path, bytes).expect("a journal");
-            }
+            fs::write(path, bytes).expect("a journal or a roll");
         }
         if !self.crash.journals_last {
             for path in self
