@@ -436,8 +436,9 @@ fn the_power_fails_and_the_same_command_completes_the_tree() {
     let took: Duration = started.elapsed();
     println!("{:?} in {took:?}", ground.sums);
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
+    // It is two of five; a handful, where rolls are not believed.
     assert!(
-        ground.sums.resumed.load(Ordering::Relaxed) > 0,
-        "nothing is ever found again"
+        ground.sums.resumed.load(Ordering::Relaxed) >= crashes / 10,
+        "next to nothing is ever found again"
     );
 }
